@@ -1,0 +1,1 @@
+//! Routing and fan-out without I/O.

@@ -1,0 +1,1 @@
+//! WebSocket shards on mio.

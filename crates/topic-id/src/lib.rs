@@ -1,0 +1,1 @@
+//! Topic id look-up.
