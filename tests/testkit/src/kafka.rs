@@ -1,0 +1,1 @@
+//! Apache Kafka, started from the jars that Maven puts into the target folder.

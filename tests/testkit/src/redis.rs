@@ -1,0 +1,1 @@
+//! Redis, started from the system package.
