@@ -7,9 +7,11 @@
 //! that holds a [`Tenant`] or an [`ObjectKey`] never checks it again.
 
 mod id;
+pub mod image;
 mod operation;
 mod percent;
 pub mod record;
+mod self_url;
 mod version;
 
 pub use id::{
@@ -19,4 +21,5 @@ pub use id::{
 pub use operation::Operation;
 pub use percent::{PercentError, decode as percent_decode, encode as percent_encode};
 pub use record::{OldImage, Owner, RecordError, RecordHeader, RecordKey};
+pub use self_url::write_self_url;
 pub use version::{Version, VersionError};
