@@ -1,1 +1,43 @@
 //! The store port and its in-memory form.
+//!
+//! What must survive a reconnect to another replica (named sessions) or be shared between replicas
+//! (one-time tickets) stands in a store behind these traits: `tidewire-redis` in production, the
+//! [`MemoryStore`] in `tidewire dev` and in fast tests. Both pass the suite in `contract`.
+//!
+//! Invariants:
+//! - The store holds nothing that may not be lost. A store that is away, emptied or behind after a
+//!   failover costs a resume or a ticket, never a socket, a payload or a right.
+//! - Whoever claims a session last owns it. Every later write is compare-and-set on the owner token,
+//!   so that a replica which hung and woke cannot change a session that another one took.
+//! - Everything has a TTL.
+
+#[cfg(any(test, feature = "contract-tests"))]
+pub mod contract;
+mod error;
+mod expiring;
+mod memory;
+mod session;
+mod state;
+mod status;
+mod ticket;
+
+use std::future::Future;
+use std::pin::Pin;
+
+pub use error::StoreError;
+pub use memory::{Clock, MemoryLimits, MemoryStore};
+pub use session::{
+    Claimed, FIELDS_BYTES_MAX, OwnerToken, SESSION_KEY_BYTES_MAX, SESSION_TTL, SessionId,
+    SessionStore, WriteOutcome,
+};
+pub use state::SessionState;
+pub use status::{StoreHealth, StoreStatus};
+pub use ticket::{GRANT_BYTES_MAX, TicketStore, ticket_key};
+
+/// A boxed future, so that the port is object-safe.
+pub type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send + 'static>>;
+
+/// All that a service wants of its store, as one object: `Arc<dyn Store>`.
+pub trait Store: SessionStore + TicketStore + StoreStatus {}
+
+impl<S: SessionStore + TicketStore + StoreStatus> Store for S {}
