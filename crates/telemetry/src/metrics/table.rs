@@ -1,0 +1,93 @@
+//! The table of all metrics. A metric exists by standing here.
+
+use super::family::{
+    Counter, CounterBy, Family, Gauge, GaugeByPartition, Info, MetricDef, Seconds,
+};
+use super::labels::{
+    CaptureOutcome, CloseCode, DropReason, FieldListOutcome, Framing, GapReason, PoisonReason,
+    RefusalReason, SessionOutcome, StoreOperation, TokenOutcome,
+};
+use super::registry::{MetricsError, Registry};
+
+macro_rules! metrics {
+    ($(
+        $(#[$doc:meta])*
+        $group:ident ($subsystem:literal) { $( $field:ident: $family:ty = $name:literal, $help:literal; )+ }
+    )+) => {
+        $(
+            $(#[$doc])*
+            #[derive(Clone, Debug)]
+            pub struct $group { $( #[doc = $help] pub $field: $family, )+ }
+
+            impl $group {
+                /// Registers all metrics of the group.
+                ///
+                /// # Errors
+                /// The group is registered already: share a clone instead.
+                pub fn register(registry: &Registry) -> Result<Self, MetricsError> {
+                    Ok(Self { $( $field: Family::register(registry, $name, $help)?, )+ })
+                }
+            }
+        )+
+
+        /// Every metric there is, group by group.
+        #[must_use]
+        pub fn all() -> Vec<MetricDef> {
+            vec![$( $( MetricDef {
+                subsystem: $subsystem,
+                name: $name,
+                kind: <$family as Family>::KIND,
+                labels: <$family as Family>::LABELS,
+                label_values: <$family as Family>::label_values(),
+                help: $help,
+            }, )+ )+]
+        }
+    };
+}
+
+metrics! {
+    /// What every service shows.
+    CommonMetrics("common") {
+        build_info: Info = "tidewire_build_info", "Always 1; its labels say which build runs.";
+        ready: Gauge = "tidewire_ready", "1 while the service is ready, 0 before and in drain.";
+        draining: Gauge = "tidewire_draining", "1 while the service drains.";
+        kafka_available: Gauge = "tidewire_kafka_available", "1 while Kafka answers, 0 while it is away.";
+        tokens: CounterBy<TokenOutcome> = "tidewire_tokens_total", "Tokens and tickets looked at.";
+        http_refused: CounterBy<RefusalReason> = "tidewire_http_refused_total", "Requests refused on the internal port and by the interface for producers.";
+        tasks_failed: Counter = "tidewire_tasks_failed_total", "Tasks and threads that panicked.";
+    }
+
+    /// What a gateway shows.
+    GatewayMetrics("gateway") {
+        connections: Gauge = "tidewire_connections", "Sockets and event streams open now.";
+        connections_accepted: Counter = "tidewire_connections_accepted_total", "Sockets and event streams that began.";
+        connections_refused: CounterBy<RefusalReason> = "tidewire_connections_refused_total", "Connections refused before they began.";
+        connections_closed: CounterBy<CloseCode> = "tidewire_connections_closed_total", "Connections that ended, by close code.";
+        subscriptions: Gauge = "tidewire_subscriptions", "Subscriptions open now.";
+        views: Gauge = "tidewire_views", "Distinct combinations of definition, field list and permission class that have sockets now.";
+        messages_sent: CounterBy<Framing> = "tidewire_messages_sent_total", "Messages handed to sockets.";
+        bytes_sent: Counter = "tidewire_bytes_sent_total", "Bytes of messages written to sockets.";
+        send_queue_bytes: Gauge = "tidewire_send_queue_bytes", "Bytes that wait for sockets which block.";
+        events_received: Counter = "tidewire_events_received_total", "Records of the change topic read.";
+        events_routed: Counter = "tidewire_events_routed_total", "Records that somebody here had subscribed to.";
+        events_dropped: CounterBy<DropReason> = "tidewire_events_dropped_total", "Events not sent to a subscription that they match.";
+        records_poison: CounterBy<PoisonReason> = "tidewire_records_poison_total", "Records that could not be used, by the part that was wrong.";
+        quarantine_failed: Counter = "tidewire_quarantine_failed_total", "Poison records that could not be written to the quarantine topic.";
+        gaps: CounterBy<GapReason> = "tidewire_gaps_total", "Gaps declared: changes may be missing.";
+        kafka_lag_records: GaugeByPartition = "tidewire_kafka_lag_records", "Records between this replica's position and the end of the partition.";
+        kafka_to_socket_seconds: Seconds = "tidewire_kafka_to_socket_seconds", "From a record's receipt to the write of the first socket that wanted it.";
+        handshake_seconds: Seconds = "tidewire_handshake_seconds", "From the accept to the answer of an upgrade.";
+        field_lists: CounterBy<FieldListOutcome> = "tidewire_field_lists_total", "Field lists that clients sent.";
+        sessions: CounterBy<SessionOutcome> = "tidewire_sessions_total", "What clients that named a session got.";
+        store_available: Gauge = "tidewire_store_available", "1 while the store of sessions and tickets answers, 0 while it is away or there is none.";
+        store_errors: CounterBy<StoreOperation> = "tidewire_store_errors_total", "Operations on the store that failed.";
+    }
+
+    /// What a capture shows.
+    CaptureMetrics("capture") {
+        changes: CounterBy<CaptureOutcome> = "tidewire_capture_changes_total", "Changes that producers sent.";
+        write_seconds: Seconds = "tidewire_capture_write_seconds", "From a change's receipt to Kafka's acknowledgement.";
+        queue_records: Gauge = "tidewire_capture_queue_records", "Changes sent to Kafka and not yet acknowledged.";
+        old_image_missing: Counter = "tidewire_capture_old_image_missing_total", "Updates and deletes that came without the old image.";
+    }
+}
