@@ -1,5 +1,7 @@
 //! The tape of a body, judged against `serde_json::Value` and by hand-written rows.
 
+#![expect(clippy::unwrap_used, reason = "a test may fail by panicking, its helpers too")]
+
 use bytes::Bytes;
 use proptest::prelude::*;
 use serde_json::Value;
