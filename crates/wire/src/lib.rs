@@ -4,6 +4,7 @@
 //! a golden fixture in `tests/golden`; the words *documented*, *inferred* and *ours* in the docs of the
 //! contract say where each comes from.
 
+pub mod definition;
 pub mod frame;
 pub mod json;
 pub mod sse;
