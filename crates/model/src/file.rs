@@ -20,6 +20,8 @@ const FILE_KEYS: [&str; 5] = ["format", "name", "unknown_types", "common", "type
 const COMMON_KEYS: [&str; 2] = ["members", "bookkeeping"];
 const TYPE_KEYS: [&str; 9] =
     ["key", "code", "open", "standard", "minimal", "silent", "hierarchy", "owners", "members"];
+/// What a member may be besides a type: no type is called so.
+const WORDS: [&str; 2] = ["plain", "open"];
 /// Every object has these two: no list names them, no member is called so.
 const ALWAYS: [&str; 2] = ["key", "self"];
 
@@ -119,7 +121,8 @@ impl Reader {
         }
         for name in types.keys() {
             match ObjectType::new(name) {
-                Ok(name) => self.names.push(name),
+                Ok(name) if !WORDS.contains(&name.as_str()) => self.names.push(name),
+                Ok(_) => self.problem(&join("types", name), "is a word that members use, not a type"),
                 Err(error) => self.problem(&join("types", name), error.to_string()),
             }
         }
@@ -305,10 +308,11 @@ impl Reader {
     ) -> Option<(MemberKind, bool)> {
         match value {
             Value::String(text) if text == "plain" => Some((MemberKind::Plain, false)),
+            Value::String(text) if text == "open" => Some((MemberKind::Open, false)),
             Value::String(text) => match self.names.iter().find(|name| name.as_str() == text) {
                 Some(name) => Some((MemberKind::Reference(name.clone()), false)),
                 None => {
-                    let known = self.names.iter().map(ObjectType::as_str).chain(["plain"]);
+                    let known = self.names.iter().map(ObjectType::as_str).chain(WORDS);
                     let what = unknown("type", nearest(text, known));
                     self.problem(place, format!("{text:?} is an {what}"));
                     None
@@ -335,7 +339,7 @@ impl Reader {
             _ => {
                 self.problem(
                     place,
-                    "must be \"plain\", a type, a table of members, or an array of one of these",
+                    "must be \"plain\", \"open\", a type, a table of members, or an array of one of these",
                 );
                 None
             }

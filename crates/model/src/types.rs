@@ -7,8 +7,11 @@ use tidewire_event::{KeyKind, ObjectType};
 /// What a member holds.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum MemberKind {
-    /// A value that is passed on as it is.
+    /// A value that is passed on as it is, and that a field list cannot look into.
     Plain,
+    /// A value that is passed on as it is; the model does not say what is in it, so a field list may name
+    /// anything there.
+    Open,
     /// An object of another type, `{"key","self"}` where it is not expanded, or null.
     Reference(ObjectType),
     /// An object without a type of its own, with its members.
@@ -47,7 +50,7 @@ impl Member {
     pub const fn refers_to(&self) -> Option<&ObjectType> {
         match &self.kind {
             MemberKind::Reference(object_type) => Some(object_type),
-            MemberKind::Plain | MemberKind::Nested(_) => None,
+            MemberKind::Plain | MemberKind::Open | MemberKind::Nested(_) => None,
         }
     }
 }

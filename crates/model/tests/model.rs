@@ -27,7 +27,7 @@ fn the_vms_model_has_every_type_and_member_of_the_contract() {
             let member = def.members().get(name).unwrap_or_else(|| panic!("{object_type}.{name}"));
             let Some(below) = below else { continue };
             let found = match member.kind() {
-                MemberKind::Plain => false,
+                MemberKind::Plain | MemberKind::Open => false,
                 MemberKind::Reference(to) => model.member(to.as_str(), below).is_some(),
                 MemberKind::Nested(members) => members.get(below).is_some(),
             };
@@ -243,6 +243,10 @@ fn all_problems_of_a_file_are_told_at_once() {
     );
     check(&format!("{head}[types]\nA = 1\n"), &["types.A: must be a table"]);
     check(
+        &format!("{head}{a}[types.plain]\n"),
+        &["types.plain: is a word that members use, not a type"],
+    );
+    check(
         &format!("{head}types = 1\n"),
         &["types: must be a table", "types: must define at least one type"],
     );
@@ -288,7 +292,7 @@ fn all_problems_of_a_file_are_told_at_once() {
             "types.A.members.*: is no name for a member",
             "types.A.members.a: \"plian\" is an unknown type, the nearest known is \"plain\"",
             "types.A.members.b: \"B\" is an unknown type",
-            "types.A.members.c: must be \"plain\", a type, a table of members, or an array of one of these",
+            "types.A.members.c: must be \"plain\", \"open\", a type, a table of members, or an array of one of these",
             "types.A.members.d: an array has exactly one entry: what its elements are",
             "types.A.members.e: an array has exactly one entry: what its elements are",
             "types.A.members.f.g: \"Zeppelin\" is an unknown type",
