@@ -1,1 +1,28 @@
-//! The only user of rdkafka.
+//! Kafka behind the log port: the only user of rdkafka.
+//!
+//! - [`Reader`] reads all partitions of one topic by manual assignment, with numeric offsets: no
+//!   consumer group, no reset policy, so there is nothing to lose records in.
+//! - [`Writer`] writes to one topic, idempotent and `acks=all`, each record where a Java client puts it.
+//! - [`Quarantine`] keeps copies of records that cannot be used.
+//! - [`check_topics`] and [`ensure_topics`] look at the topics before a service starts.
+//! - [`EmbeddedBroker`] is librdkafka's own mock cluster, for `dev` and quick tests.
+//!
+//! Invariants: nothing here takes part in a rebalance or commits an offset; a transient error never ends
+//! anything; blocking calls to the cluster are made by threads that serve no reader.
+
+mod admin;
+mod context;
+mod embedded;
+mod options;
+mod positions;
+mod quarantine;
+mod reader;
+mod watch;
+mod writer;
+
+pub use admin::{CleanupPolicy, ExpectedTopic, TopicProblem, check_topics, ensure_topics};
+pub use embedded::EmbeddedBroker;
+pub use options::{KafkaError, KafkaOptions};
+pub use quarantine::{PoisonRecord, QUARANTINE_VALUE_BYTES_MAX, Quarantine};
+pub use reader::{Reader, StartAt};
+pub use writer::{Writer, WriterStatus};

@@ -1,0 +1,323 @@
+//! The reader: all partitions of one topic, assigned by hand, from numbers.
+//!
+//! One owner drains it without ever waiting; what must be waited for is asked by a thread of its own
+//! (`watch.rs`), whose answers the drain applies. Records are borrowed from librdkafka for the time of
+//! the call.
+//!
+//! Invariants: nothing is handed over before every partition of a complete answer has a number; a record
+//! is handed over once, and never below the position of its partition; every loss that librdkafka or the
+//! topic's id tells of becomes a `Gap` or `Recreated` before any later record of that partition.
+
+use std::collections::VecDeque;
+use std::sync::mpsc::{Receiver, sync_channel};
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
+
+use rdkafka::TopicPartitionList;
+use rdkafka::config::FromClientConfigAndContext;
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::error::KafkaError as RdError;
+use rdkafka::message::{BorrowedMessage, Headers, Message};
+use rdkafka::types::RDKafkaErrorCode as Code;
+use tidewire_event::record::HEADER_NAME;
+use tidewire_event::{NextOffset, Offset, Partition};
+use tidewire_log::{GapReason, LogEvent, LogReader, LogRecord};
+
+use crate::context::{Context, Notes};
+use crate::positions::{Positions, judge};
+use crate::watch::{Desk, Update, Watcher};
+use crate::{KafkaError, KafkaOptions};
+
+/// Answers of the watcher that may wait for the next drain; a full channel makes it wait.
+const UPDATES_MAX: usize = 16;
+
+/// Where a reader starts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StartAt {
+    /// At the last stable offset of each partition as it is at the start.
+    End,
+    /// At the first record that is kept.
+    Earliest,
+}
+
+type Callback = Arc<dyn Fn() + Send + Sync>;
+
+/// Calls the owner's callback, from librdkafka's threads and the watcher's.
+#[derive(Default)]
+pub(crate) struct Wake(RwLock<Option<Callback>>);
+
+impl Wake {
+    pub(crate) fn call(&self) {
+        let callback = self.0.read().unwrap_or_else(PoisonError::into_inner).clone();
+        if let Some(callback) = callback {
+            callback();
+        }
+    }
+}
+
+/// An event that is not a record, waiting to be handed over.
+enum Notice {
+    Assigned(Partition, NextOffset),
+    Gap(Partition, NextOffset, GapReason),
+    Recreated,
+    Fault(String),
+    Recovered,
+}
+
+/// Reads one topic.
+pub struct Reader {
+    consumer: Arc<BaseConsumer<Context>>,
+    topic: String,
+    topic_id: Option<String>,
+    positions: Positions,
+    // At most a few per partition and update.
+    notices: VecDeque<Notice>,
+    updates: Receiver<Update>,
+    desk: Arc<Desk>,
+    wake: Arc<Wake>,
+    notes: Arc<Notes>,
+    reset_errors: usize,
+    faulted: bool,
+    fault: u64,
+}
+
+impl Reader {
+    /// Starts reading `topic`; returns at once, also when Kafka is away. [`LogReader::is_assigned`]
+    /// tells when every partition has its number.
+    ///
+    /// # Errors
+    /// [`KafkaError::Property`], [`KafkaError::Client`] or [`KafkaError::Thread`].
+    pub fn start(options: &KafkaOptions, topic: &str, at: StartAt) -> Result<Self, KafkaError> {
+        let notes = Arc::new(Notes::default());
+        let wake = Arc::new(Wake::default());
+        let context = Context(Arc::clone(&notes));
+        let mut consumer =
+            BaseConsumer::from_config_and_context(&options.reader_config()?, context)
+                .map_err(KafkaError::Client)?;
+        let woken = Arc::clone(&wake);
+        consumer.set_nonempty_callback(move || woken.call());
+        let consumer = Arc::new(consumer);
+        let desk = Arc::new(Desk::default());
+        let (sender, updates) = sync_channel(UPDATES_MAX);
+        let watcher = Watcher {
+            consumer: Arc::clone(&consumer),
+            topic: topic.to_owned(),
+            start_at: at,
+            embedded_id: options.embedded_id.clone(),
+            refresh: options.metadata_refresh,
+            timeout: options.request_timeout,
+            desk: Arc::clone(&desk),
+            updates: sender,
+            wake: Arc::clone(&wake),
+        };
+        std::thread::Builder::new()
+            .name("kafka-watch".to_owned())
+            .spawn(move || watcher.run())
+            .map_err(KafkaError::Thread)?;
+        Ok(Self {
+            consumer,
+            topic: topic.to_owned(),
+            topic_id: None,
+            positions: Positions::default(),
+            notices: VecDeque::new(),
+            updates,
+            desk,
+            wake,
+            notes,
+            reset_errors: 0,
+            faulted: false,
+            fault: 0,
+        })
+    }
+
+    /// The id of the topic that is being read, once assigned. Another id is another topic, whatever its
+    /// name. For the embedded broker: an id of this start of the broker.
+    #[must_use]
+    pub fn topic_id(&self) -> Option<&str> {
+        self.topic_id.as_deref()
+    }
+
+    fn apply(&mut self, update: Update) {
+        match update {
+            Update::Start { topic_id, next } => {
+                self.topic_id = Some(topic_id);
+                self.assign_anew(next);
+            }
+            Update::New(partitions) => {
+                self.assign_anew(partitions.into_iter().map(|p| (p, NextOffset(0))).collect());
+            }
+            Update::Recreated { topic_id, partitions } => {
+                self.topic_id = Some(topic_id);
+                self.positions.clear();
+                self.reset_errors = 0;
+                self.notices.clear();
+                self.notices.push_back(Notice::Recreated);
+                self.assign_anew(partitions.into_iter().map(|p| (p, NextOffset(0))).collect());
+            }
+            Update::Marks { marks, errors } => {
+                for (partition, next, reason) in judge(&self.positions, &marks, errors) {
+                    self.positions.set(partition, next);
+                    self.notices.push_back(Notice::Gap(partition, next, reason));
+                }
+                self.assign();
+            }
+            Update::Fault(text) => self.note_fault(text),
+            Update::Healthy { fault } if self.faulted && fault == self.fault => {
+                self.faulted = false;
+                self.notes.clear_error();
+                self.notices.push_back(Notice::Recovered);
+            }
+            Update::Healthy { .. } => {}
+        }
+    }
+
+    fn assign_anew(&mut self, next: Vec<(Partition, NextOffset)>) {
+        for (partition, next) in next {
+            self.positions.set(partition, next);
+            self.notices.push_back(Notice::Assigned(partition, next));
+        }
+        self.assign();
+    }
+
+    /// Assigns every partition at its position. What librdkafka has fetched ahead is dropped and fetched
+    /// again: this happens only when something has gone wrong or a partition is new.
+    fn assign(&mut self) {
+        let mut list = TopicPartitionList::new();
+        for (partition, next) in self.positions.iter() {
+            let offset = rdkafka::Offset::Offset(next.0);
+            if let Err(error) = list.add_partition_offset(&self.topic, partition.0, offset) {
+                tracing::error!(topic = self.topic, %partition, %error, "offset cannot be assigned");
+            }
+        }
+        if let Err(error) = self.consumer.assign(&list) {
+            tracing::error!(topic = self.topic, %error, "partitions cannot be assigned");
+            self.note_fault(format!("partitions cannot be assigned: {error}"));
+        }
+    }
+
+    /// A fault begins; further ones while it lasts are not told.
+    fn note_fault(&mut self, text: String) {
+        if !self.faulted {
+            self.faulted = true;
+            self.fault += 1;
+            self.notices.push_back(Notice::Fault(text));
+            self.desk.ask_for_recovery(self.fault);
+        }
+    }
+
+    fn on_error(&mut self, error: &RdError) {
+        match error {
+            RdError::MessageConsumption(Code::AutoOffsetReset) => self.reset_errors += 1,
+            error => {
+                let text = self.notes.last_error().unwrap_or_else(|| error.to_string());
+                self.note_fault(text);
+                // An answer that was on its way before this error proves nothing.
+                self.fault += 1;
+                self.desk.ask_for_recovery(self.fault);
+            }
+        }
+    }
+
+    /// The next event that is not a record, if there is one.
+    fn notice(&mut self, sink: &mut dyn FnMut(LogEvent<'_>)) -> bool {
+        let Some(notice) = self.notices.pop_front() else { return false };
+        match notice {
+            Notice::Assigned(partition, next) => sink(LogEvent::Assigned { partition, next }),
+            Notice::Gap(partition, next, reason) => sink(LogEvent::Gap { partition, next, reason }),
+            Notice::Recreated => sink(LogEvent::Recreated),
+            Notice::Fault(text) => sink(LogEvent::Fault(&text)),
+            Notice::Recovered => sink(LogEvent::Recovered),
+        }
+        true
+    }
+}
+
+impl LogReader for Reader {
+    fn drain(&mut self, max: usize, sink: &mut dyn FnMut(LogEvent<'_>)) -> usize {
+        let mut handed = 0;
+        while let Ok(update) = self.updates.try_recv() {
+            self.apply(update);
+        }
+        while handed < max {
+            if self.notice(sink) {
+                handed += 1;
+                continue;
+            }
+            let served = self.notes.served();
+            match self.consumer.poll(Duration::ZERO) {
+                Some(Ok(message)) => {
+                    let (partition, offset) =
+                        (Partition(message.partition()), Offset(message.offset()));
+                    if self.positions.pass(partition, offset) {
+                        hand_over(&message, partition, offset, sink);
+                        handed += 1;
+                    }
+                }
+                Some(Err(RdError::PartitionEOF(partition))) => {
+                    let passed =
+                        tidewire_topic_id::position(self.consumer.client(), &self.topic, partition);
+                    let partition = Partition(partition);
+                    if let Some(at) = self.positions.get(partition) {
+                        let next = passed.map_or(at, |passed| at.max(NextOffset(passed)));
+                        self.positions.set(partition, next);
+                        sink(LogEvent::EndOfPartition { partition, next });
+                        handed += 1;
+                    }
+                }
+                Some(Err(error)) => self.on_error(&error),
+                // A log line or an error was served in place of an event: there may be more.
+                None if self.notes.served() != served => {}
+                None => break,
+            }
+        }
+        if self.reset_errors > 0 {
+            self.desk.ask_for_marks(self.reset_errors, self.positions.iter().collect());
+            self.reset_errors = 0;
+        }
+        handed
+    }
+
+    fn on_ready(&mut self, wake: Arc<dyn Fn() + Send + Sync>) {
+        *self.wake.0.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&wake));
+        // What came before has woken nobody.
+        wake();
+    }
+
+    fn is_assigned(&self) -> bool {
+        self.topic_id.is_some()
+    }
+}
+
+impl Drop for Reader {
+    fn drop(&mut self) {
+        self.desk.stop();
+    }
+}
+
+/// Lends the record out, with the value of the first `tw` header.
+fn hand_over(
+    message: &BorrowedMessage<'_>,
+    partition: Partition,
+    offset: Offset,
+    sink: &mut dyn FnMut(LogEvent<'_>),
+) {
+    let mut header = None;
+    let mut header_count = 0;
+    if let Some(headers) = message.headers() {
+        for one in headers.iter().filter(|one| one.key == HEADER_NAME) {
+            if header_count == 0 {
+                header = one.value;
+            }
+            header_count += 1;
+        }
+    }
+    sink(LogEvent::Record(LogRecord {
+        partition,
+        offset,
+        timestamp_ms: message.timestamp().to_millis().unwrap_or(-1),
+        key: message.key(),
+        header,
+        header_count,
+        payload: message.payload(),
+    }));
+}
