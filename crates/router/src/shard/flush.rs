@@ -1,0 +1,191 @@
+//! Writing, in slices.
+
+use std::sync::Arc;
+
+use super::{Notice, ShardCore};
+
+/// A view with at most so many members goes before those with more.
+pub(super) const SMALL_VIEW_MEMBERS: usize = 64;
+/// Most buffers that wait for the next view.
+const POOL_MAX: usize = 1024;
+/// A buffer that grew beyond this is given back.
+const POOL_BUFFER_BYTES_MAX: usize = 4096;
+
+/// What became of the bytes that a sink was given.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Written {
+    /// All were taken.
+    All,
+    /// So many were taken, and the next would block.
+    Partial(usize),
+    /// The stream is dead.
+    Failed,
+}
+
+/// Where a shard writes: the sockets of its owner.
+pub trait Sink {
+    /// Writes to the stream of a slot without waiting.
+    fn write(&mut self, slot: usize, bytes: &[u8]) -> Written;
+}
+
+/// Keeps a buffer for the next view, unless it is large or there are enough.
+pub(super) fn recycle(pool: &mut Vec<Vec<u8>>, buffer: Vec<u8>) {
+    let capacity = buffer.capacity();
+    if capacity > 0 && capacity <= POOL_BUFFER_BYTES_MAX && pool.len() < POOL_MAX {
+        pool.push(buffer);
+    }
+}
+
+impl ShardCore {
+    /// Writes what waits, at most about `writes_max` writes; true if more is left. Own queues and views
+    /// with few members go first; a quarter of the slice is left for those with many.
+    pub fn flush(&mut self, writes_max: usize, sink: &mut impl Sink) -> bool {
+        let mut left = writes_max - writes_max / 4;
+        while left > 0 {
+            if let Some(slot) = self.next_ready() {
+                self.flush_queue(slot, &mut left, sink);
+            } else if let Some(index) = self.dirty_small.pop_front() {
+                if !self.flush_view(index, &mut left, sink) {
+                    self.dirty_small.push_front(index);
+                }
+            } else {
+                break;
+            }
+        }
+        left += writes_max / 4;
+        while left > 0 {
+            let Some(index) = self.dirty_large.pop_front() else { break };
+            if !self.flush_view(index, &mut left, sink) {
+                self.dirty_large.push_back(index);
+            }
+        }
+        !(self.ready.is_empty() && self.dirty_small.is_empty() && self.dirty_large.is_empty())
+    }
+
+    /// Sends one frame (a control frame, an error) ahead of what the view has.
+    pub fn send(&mut self, slot: usize, frame: &[u8], sink: &mut impl Sink) {
+        let Some(connection) = self.connections.get_mut(slot) else { return };
+        if connection.pending.is_some() {
+            connection.push(Arc::from(frame), &mut self.stats);
+            if connection.queued_bytes() > self.settings.limits.queue_bytes_max {
+                self.notices.push(Notice::Slow(slot));
+            }
+            return;
+        }
+        let outcome = self.write(slot, frame, sink);
+        if let Written::Partial(n) = outcome {
+            self.block(slot, frame.get(n..).unwrap_or_default(), n > 0);
+        }
+    }
+
+    /// Flushes a view; true once it is through.
+    fn flush_view(&mut self, index: usize, left: &mut usize, sink: &mut impl Sink) -> bool {
+        while *left > 0 {
+            let Some(view) = self.views.get_mut(index).filter(|v| v.dirty) else { return true };
+            let before = view.log_bytes();
+            let next = view.next_member();
+            self.backlog_bytes -= before - view.log_bytes();
+            let Some(slot) = next else {
+                view.dirty = false;
+                recycle(&mut self.pool, view.take_buffer());
+                return true;
+            };
+            let end = view.end();
+            let Some(connection) = self.connections.get_mut(slot) else { continue };
+            if connection.pending.is_some() || connection.position == end {
+                continue;
+            }
+            let frames = view.from(connection.position);
+            *left -= 1;
+            let outcome = sink.write(slot, frames);
+            match outcome {
+                Written::All => {
+                    self.stats.bytes += frames.len() as u64;
+                    connection.position = end;
+                }
+                Written::Partial(n) => {
+                    self.stats.bytes += n as u64;
+                    let boundary = view.key.framing.frame_end(frames, n);
+                    let rest: Vec<u8> = frames.get(n..boundary).unwrap_or_default().to_vec();
+                    // What lies behind the begun frame follows from the log, in `block`.
+                    connection.position += boundary as u64;
+                    self.block(slot, &rest, n < boundary);
+                }
+                Written::Failed => {
+                    connection.position = end;
+                    self.notices.push(Notice::Failed(slot));
+                }
+            }
+        }
+        false
+    }
+
+    /// The stream took a part: `rest` waits, and behind it what the log has for the connection.
+    fn block(&mut self, slot: usize, rest: &[u8], begun: bool) {
+        let Some(connection) = self.connections.get(slot) else { return };
+        let view = connection.view.and_then(|v| self.views.get(v));
+        let behind: Arc<[u8]> = Arc::from(view.map_or(&[][..], |v| v.from(connection.position)));
+        self.hold(slot, true);
+        let Some(connection) = self.connections.get_mut(slot) else { return };
+        if let Some(pending) = &mut connection.pending {
+            self.stats.queued_bytes += rest.len();
+            if begun {
+                pending.queue.push_rest(rest);
+            } else {
+                pending.queue.push(Arc::from(rest));
+            }
+        }
+        connection.push(behind, &mut self.stats);
+        if connection.queued_bytes() > self.settings.limits.queue_bytes_max {
+            self.notices.push(Notice::Slow(slot));
+        }
+    }
+
+    /// Writes a connection's own queue.
+    fn flush_queue(&mut self, slot: usize, left: &mut usize, sink: &mut impl Sink) {
+        let mut scratch = std::mem::take(&mut self.scratch);
+        while let Some(connection) = self.connections.get_mut(slot) {
+            let Some(pending) = connection.pending.as_mut().filter(|p| !p.waiting) else { break };
+            if pending.queue.is_empty() {
+                if connection.view.is_some() {
+                    self.release(slot);
+                } else {
+                    self.notices.push(Notice::Drained(slot));
+                }
+                break;
+            }
+            if *left == 0 {
+                self.writable(slot);
+                break;
+            }
+            *left -= 1;
+            let bytes = pending.queue.gather(&mut scratch);
+            let total = bytes.len();
+            let outcome = sink.write(slot, bytes);
+            let taken = match outcome {
+                Written::All => total,
+                Written::Partial(n) => n,
+                Written::Failed => {
+                    pending.waiting = true;
+                    self.notices.push(Notice::Failed(slot));
+                    break;
+                }
+            };
+            pending.queue.advance(taken);
+            pending.waiting = taken < total;
+            self.stats.queued_bytes -= taken;
+            self.stats.bytes += taken as u64;
+        }
+        self.scratch = scratch;
+    }
+
+    fn write(&mut self, slot: usize, bytes: &[u8], sink: &mut impl Sink) -> Written {
+        let outcome = sink.write(slot, bytes);
+        match outcome {
+            Written::All => self.stats.bytes += bytes.len() as u64,
+            Written::Partial(n) => self.stats.bytes += n as u64,
+            Written::Failed => self.notices.push(Notice::Failed(slot)),
+        }
+        outcome
+    }
+}

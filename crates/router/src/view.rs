@@ -1,0 +1,238 @@
+//! Views: what many connections have in common.
+//!
+//! A view is a distinct (definition, field list, permission class, framing). It keeps an append-only log
+//! of encoded frames and the list of its connections; a connection holds a position in that log, so a
+//! burst is one contiguous write.
+//!
+//! The log is walked in circles over the members. A circle remembers where the log ended when it
+//! began: once it is through, every member has passed that point, and what lies before it is freed. So
+//! the log stays short even if events come faster than circles end.
+//!
+//! Invariants: a position lies on the boundary of a frame; a member that would block holds its own queue
+//! and a position at the log's end; `base <= circle_end <= end`.
+
+use std::sync::Arc;
+
+use tidewire_fields::FieldMask;
+use tidewire_rights::PermissionClass;
+use tidewire_wire::definition::Definition;
+
+/// The number of a connection, unique in the life of a process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ConnectionId(pub u64);
+
+/// How frames are put on the wire.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Framing {
+    /// A WebSocket text message each.
+    WebSocket,
+    /// A `data:` block of a Server-Sent Events stream each.
+    EventStream,
+}
+
+impl Framing {
+    /// The word in metrics.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::WebSocket => "websocket",
+            Self::EventStream => "sse",
+        }
+    }
+
+    /// Appends an error body as a message.
+    pub(crate) fn push_error(self, out: &mut Vec<u8>, body: &[u8]) {
+        match self {
+            Self::WebSocket => self.push(out, body, b""),
+            Self::EventStream => tidewire_wire::sse::push_event(out, "error", &[body]),
+        }
+    }
+
+    /// Where the frame ends of which the byte at `at` is not the first; `at` itself on a boundary.
+    /// `bytes` begins with a frame.
+    pub(crate) fn frame_end(self, bytes: &[u8], at: usize) -> usize {
+        let mut end = 0;
+        while end < at {
+            let rest = bytes.get(end..).unwrap_or_default();
+            let frame = match self {
+                Self::WebSocket => web_socket_frame(rest),
+                Self::EventStream => rest.windows(2).position(|w| w == b"\n\n").map(|n| n + 2),
+            };
+            end += frame.unwrap_or(rest.len()).max(1);
+        }
+        end.min(bytes.len())
+    }
+
+    /// Appends one message with its framing; `body` is JSON text without line breaks.
+    pub(crate) fn push(self, out: &mut Vec<u8>, body: &[u8], suffix: &[u8]) {
+        match self {
+            Self::WebSocket => {
+                tidewire_wire::ws::encode_text_header(out, body.len() + suffix.len());
+                out.extend_from_slice(body);
+                out.extend_from_slice(suffix);
+            }
+            Self::EventStream => tidewire_wire::sse::push_message(out, &[body, suffix]),
+        }
+    }
+}
+
+/// The length of the unmasked frame that `bytes` begins with (RFC 6455, section 5.2).
+fn web_socket_frame(bytes: &[u8]) -> Option<usize> {
+    match bytes {
+        [_, 126, a, b, ..] => Some(4 + usize::from(u16::from_be_bytes([*a, *b]))),
+        [_, 127, a, b, c, d, e, f, g, h, ..] => {
+            let length = u64::from_be_bytes([*a, *b, *c, *d, *e, *f, *g, *h]);
+            usize::try_from(length).ok().map(|n| n + 10)
+        }
+        [_, short, ..] => Some(2 + usize::from(*short)),
+        _ => None,
+    }
+}
+
+/// What a connection asked for.
+#[derive(Clone, Debug)]
+pub struct Subscription {
+    /// Which changes.
+    pub definition: Arc<Definition>,
+    /// Which fields; `None` is the message with the reference.
+    pub mask: Option<FieldMask>,
+    /// What its principal may read.
+    pub class: PermissionClass,
+    /// How it is sent.
+    pub framing: Framing,
+    /// Frames that come before all others, framed already.
+    pub greeting: Vec<u8>,
+}
+
+/// What makes two subscriptions one view.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct ViewKey {
+    pub(crate) definition: Arc<Definition>,
+    pub(crate) mask: Option<FieldMask>,
+    pub(crate) class: PermissionClass,
+    pub(crate) framing: Framing,
+}
+
+impl From<&Subscription> for ViewKey {
+    fn from(s: &Subscription) -> Self {
+        Self {
+            definition: Arc::clone(&s.definition),
+            mask: s.mask.clone(),
+            class: s.class.clone(),
+            framing: s.framing,
+        }
+    }
+}
+
+#[derive(Debug)]
+pub(crate) struct View {
+    pub(crate) key: ViewKey,
+    /// The encoder's slot for (field list, permission class).
+    pub(crate) encoder: usize,
+    /// What closes every message of this definition.
+    pub(crate) suffix: Arc<[u8]>,
+    /// Encoded frames from `base` on.
+    log: Vec<u8>,
+    base: u64,
+    /// Its connections, in no order.
+    pub(crate) members: Vec<usize>,
+    /// Those of them that hold a queue of their own.
+    pub(crate) queued: Vec<usize>,
+    cursor: usize,
+    circle_left: usize,
+    circle_end: u64,
+    /// True while it stands in the shard's list of views to flush.
+    pub(crate) dirty: bool,
+    /// The last event that was matched, so that one event is taken once.
+    pub(crate) stamp: u64,
+}
+
+impl View {
+    pub(crate) const fn new(key: ViewKey, encoder: usize, suffix: Arc<[u8]>) -> Self {
+        Self {
+            key,
+            encoder,
+            suffix,
+            log: Vec::new(),
+            base: 0,
+            members: Vec::new(),
+            queued: Vec::new(),
+            cursor: 0,
+            circle_left: 0,
+            circle_end: 0,
+            dirty: false,
+            stamp: 0,
+        }
+    }
+
+    /// Where the log ends.
+    pub(crate) fn end(&self) -> u64 {
+        self.base + self.log.len() as u64
+    }
+
+    /// How many bytes the log holds.
+    pub(crate) const fn log_bytes(&self) -> usize {
+        self.log.len()
+    }
+
+    /// The frames from a position on.
+    pub(crate) fn from(&self, position: u64) -> &[u8] {
+        let start = usize::try_from(position.saturating_sub(self.base)).unwrap_or(usize::MAX);
+        self.log.get(start..).unwrap_or_default()
+    }
+
+    /// What stands in the log from an index on.
+    pub(crate) fn tail(&self, start: usize) -> &[u8] {
+        self.log.get(start..).unwrap_or_default()
+    }
+
+    /// Appends frames through `write`, into a buffer from the pool if the view has none.
+    pub(crate) fn append(&mut self, pool: &mut Vec<Vec<u8>>, write: impl FnOnce(&mut Vec<u8>)) {
+        if self.log.capacity() == 0
+            && let Some(buffer) = pool.pop()
+        {
+            self.log = buffer;
+        }
+        write(&mut self.log);
+    }
+
+    /// The member to look at next, or `None` once all have got everything. Call it only while `dirty`.
+    pub(crate) fn next_member(&mut self) -> Option<usize> {
+        if self.circle_left == 0 {
+            let through = usize::try_from(self.circle_end - self.base).unwrap_or(0);
+            self.log.drain(..through.min(self.log.len()));
+            self.base = self.circle_end;
+            if self.base == self.end() || self.members.is_empty() {
+                return None;
+            }
+            self.circle_left = self.members.len();
+            self.circle_end = self.end();
+        }
+        self.circle_left -= 1;
+        if self.cursor >= self.members.len() {
+            self.cursor = 0;
+        }
+        let member = self.members.get(self.cursor).copied();
+        self.cursor += 1;
+        member
+    }
+
+    /// Takes the buffer of a view that is through, for the pool.
+    pub(crate) fn take_buffer(&mut self) -> Vec<u8> {
+        self.base = self.end();
+        self.circle_end = self.base;
+        let mut buffer = std::mem::take(&mut self.log);
+        buffer.clear();
+        buffer
+    }
+
+    /// Removes the member at `index`; returns the member that now stands there, if another one does.
+    pub(crate) fn remove_member(&mut self, index: usize) -> Option<usize> {
+        self.members.swap_remove(index);
+        // The one moved here may have been ahead of the cursor: go round once more.
+        if self.dirty {
+            self.circle_left = self.members.len();
+        }
+        self.members.get(index).copied()
+    }
+}

@@ -1,0 +1,48 @@
+//! What a shard asks of whoever understands the clients' messages.
+
+use tidewire_fields::FieldMask;
+use tidewire_wire::error::CloseCode;
+
+/// The meaning of one connection: what its messages ask for, and what its end means. Called on the
+/// shard's thread: it must not block.
+pub trait Client: Send + Sync {
+    /// A text message came. `now_ms` is the wall clock.
+    fn on_text(&self, text: &str, now_ms: i64) -> Reaction;
+
+    /// When the client's token expires, in seconds since the Unix epoch.
+    fn expires_at(&self) -> i64;
+
+    /// The connection is closing or gone; called once.
+    fn on_closed(&self, why: Closed);
+}
+
+/// What a message leads to.
+#[derive(Debug)]
+pub enum Reaction {
+    /// Nothing.
+    Ignore,
+    /// A new field list is in force from here on; `None` is the message with the reference.
+    SetMask(Option<FieldMask>),
+    /// The client is told this (JSON), and nothing else happens.
+    Tell(Vec<u8>),
+}
+
+/// How a connection ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Closed {
+    /// The client closed it, or its stream broke, with the code that it gave.
+    ByClient(Option<u16>),
+    /// It was closed from here.
+    ByUs(CloseCode),
+    /// Nothing came after a ping.
+    Silent,
+    /// It never came: the upgrade failed.
+    Aborted,
+}
+
+/// Told how old events are when their first bytes have been written.
+pub trait Observer: Send + Sync {
+    /// An event of this age, in milliseconds from its event time to now (negative where clocks differ),
+    /// has been offered to the sockets of a shard.
+    fn delivered(&self, age_ms: i64);
+}

@@ -1,0 +1,246 @@
+//! How the rest of a replica reaches its shards.
+
+use std::any::Any;
+use std::fmt;
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
+use mio::{Poll, Waker};
+use tidewire_router::{
+    ConnectionId, Detached, ShardCore, ShardIndex, ShardItem, ShardSettings, ShardStats,
+};
+use tidewire_runtime::Tasks;
+use tidewire_wire::error::CloseCode;
+
+use crate::client::{Client, Observer};
+use crate::options::ShardOptions;
+use crate::shard::{Shard, WAKE};
+use crate::stream::Stream;
+
+/// What a shard is told, in order.
+pub enum Command {
+    /// What the router has routed.
+    Batch(Vec<ShardItem>),
+    /// A stream whose connection is attached already.
+    Adopt(Box<Adoption>),
+    /// The stream of an attached connection will never come, or is gone.
+    Abort(ConnectionId),
+    /// The event stream has room again.
+    Writable(ConnectionId),
+    /// Closes one connection.
+    Close(ConnectionId, CloseCode),
+    /// Closes all, spread evenly over the window; each is told to come back after a random time up to
+    /// `retry`.
+    Drain {
+        /// How long it may take.
+        window: Duration,
+        /// The longest retry hint.
+        retry: Duration,
+    },
+    /// Ends the thread.
+    Stop,
+}
+
+/// A stream for its shard.
+pub struct Adoption {
+    /// Which connection.
+    pub id: ConnectionId,
+    /// The stream.
+    pub stream: Stream,
+    /// What was read from it already.
+    pub early: Bytes,
+    /// What its messages mean.
+    pub client: Arc<dyn Client>,
+    /// Held until the connection is gone.
+    pub permit: Box<dyn Any + Send>,
+}
+
+impl fmt::Debug for Command {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Batch(items) => write!(f, "Batch({})", items.len()),
+            Self::Adopt(adoption) => write!(f, "Adopt({:?})", adoption.id),
+            Self::Abort(id) => write!(f, "Abort({id:?})"),
+            Self::Writable(id) => write!(f, "Writable({id:?})"),
+            Self::Close(id, code) => write!(f, "Close({id:?}, {code:?})"),
+            Self::Drain { window, .. } => write!(f, "Drain({window:?})"),
+            Self::Stop => f.write_str("Stop"),
+        }
+    }
+}
+
+/// Where a shard tells the router of subscriptions that have ended. It must not block: false means that
+/// there is no room now, and the shard asks again.
+pub trait Leavers: Send + Sync {
+    /// Takes one over, or gives it back.
+    ///
+    /// # Errors
+    /// The same, if there is no room.
+    fn left(&self, shard: ShardIndex, detached: Detached) -> Result<(), Detached>;
+}
+
+/// Reaches one shard from any thread.
+#[derive(Clone)]
+pub struct ShardHandle {
+    index: ShardIndex,
+    sender: Sender<Command>,
+    waker: Arc<Waker>,
+    signalled: Arc<AtomicBool>,
+    connections: Arc<AtomicUsize>,
+    stats: Arc<std::sync::Mutex<ShardStats>>,
+}
+
+impl fmt::Debug for ShardHandle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "ShardHandle({})", self.index)
+    }
+}
+
+impl ShardHandle {
+    /// Its number.
+    #[must_use]
+    pub const fn index(&self) -> ShardIndex {
+        self.index
+    }
+
+    /// Sends a command and waits for room; false if the shard has ended. Never call it from a shard.
+    pub fn send(&self, command: Command) -> bool {
+        let sent = self.sender.send(command).is_ok();
+        self.wake();
+        sent
+    }
+
+    /// Sends a command if there is room.
+    #[must_use]
+    pub fn try_send(&self, command: Command) -> bool {
+        self.offer(command).is_ok()
+    }
+
+    /// Sends a command if there is room.
+    ///
+    /// # Errors
+    /// The command, if there is none.
+    pub fn offer(&self, command: Command) -> Result<(), Command> {
+        match self.sender.try_send(command) {
+            Ok(()) => {
+                self.wake();
+                Ok(())
+            }
+            Err(TrySendError::Full(command) | TrySendError::Disconnected(command)) => Err(command),
+        }
+    }
+
+    /// True if a command must wait.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        self.sender.is_full()
+    }
+
+    fn wake(&self) {
+        if !self.signalled.swap(true, Ordering::SeqCst) {
+            // A poll that has gone with its thread has nobody to wake.
+            let _ = self.waker.wake();
+        }
+    }
+
+    /// Connections that are adopted or about to be; counted by whoever chooses a shard.
+    #[must_use]
+    pub const fn connections(&self) -> &Arc<AtomicUsize> {
+        &self.connections
+    }
+
+    /// Counts and gauges, a quarter of a second old at most.
+    #[must_use]
+    pub fn stats(&self) -> ShardStats {
+        *self.stats.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+}
+
+/// All shards of a replica.
+#[derive(Clone, Debug)]
+pub struct Shards {
+    handles: Arc<[ShardHandle]>,
+}
+
+impl Shards {
+    /// Starts `count` threads.
+    ///
+    /// # Errors
+    /// When the operating system gives no poll or thread.
+    pub fn start(
+        count: ShardIndex,
+        options: ShardOptions,
+        settings: &ShardSettings,
+        leavers: &Arc<dyn Leavers>,
+        observer: &Arc<dyn Observer>,
+        tasks: &Tasks,
+    ) -> io::Result<Self> {
+        let mut handles = Vec::with_capacity(usize::from(count));
+        for index in 0..count {
+            let poll = Poll::new()?;
+            let (handle, receiver) = Self::handle(index, options.commands_max, &poll)?;
+            let shard = Shard::new(
+                poll,
+                ShardCore::new(settings.clone()),
+                options,
+                Inbox { receiver, signalled: Arc::clone(&handle.signalled) },
+                Outlets {
+                    index,
+                    leavers: Arc::clone(leavers),
+                    observer: Arc::clone(observer),
+                    stats: Arc::clone(&handle.stats),
+                },
+            );
+            tasks.spawn_thread(format!("shard-{index}"), move || shard.run())?;
+            handles.push(handle);
+        }
+        Ok(Self { handles: handles.into() })
+    }
+
+    fn handle(
+        index: ShardIndex,
+        commands_max: usize,
+        poll: &Poll,
+    ) -> io::Result<(ShardHandle, Receiver<Command>)> {
+        let (sender, receiver) = bounded(commands_max);
+        let handle = ShardHandle {
+            index,
+            sender,
+            waker: Arc::new(Waker::new(poll.registry(), WAKE)?),
+            signalled: Arc::default(),
+            connections: Arc::default(),
+            stats: Arc::default(),
+        };
+        Ok((handle, receiver))
+    }
+
+    /// All of them, by number.
+    #[must_use]
+    pub fn handles(&self) -> &[ShardHandle] {
+        &self.handles
+    }
+
+    /// The one with the fewest connections.
+    #[must_use]
+    pub fn least_loaded(&self) -> Option<&ShardHandle> {
+        self.handles.iter().min_by_key(|h| h.connections.load(Ordering::Relaxed))
+    }
+}
+
+/// Where a shard's commands come from.
+pub(crate) struct Inbox {
+    pub(crate) receiver: Receiver<Command>,
+    pub(crate) signalled: Arc<AtomicBool>,
+}
+
+/// Where a shard's words go.
+pub(crate) struct Outlets {
+    pub(crate) index: ShardIndex,
+    pub(crate) leavers: Arc<dyn Leavers>,
+    pub(crate) observer: Arc<dyn Observer>,
+    pub(crate) stats: Arc<std::sync::Mutex<ShardStats>>,
+}
