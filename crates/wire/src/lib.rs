@@ -5,7 +5,9 @@
 //! contract say where each comes from.
 
 pub mod definition;
+pub mod error;
 pub mod frame;
 pub mod json;
+pub mod request;
 pub mod sse;
 pub mod ws;
