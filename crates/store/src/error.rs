@@ -35,7 +35,10 @@ pub enum StoreError {
 
 impl StoreError {
     /// Refuses what is larger than `max` bytes.
-    pub(crate) fn check_size(what: &'static str, bytes: usize, max: usize) -> Result<(), Self> {
+    ///
+    /// # Errors
+    /// [`StoreError::TooLarge`].
+    pub fn check_size(what: &'static str, bytes: usize, max: usize) -> Result<(), Self> {
         if bytes <= max { Ok(()) } else { Err(Self::TooLarge { what, bytes, max }) }
     }
 }

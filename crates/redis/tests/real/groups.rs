@@ -1,0 +1,77 @@
+//! Redis in the plural: a Cluster, and a failover by Sentinel.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tidewire_redis::{
+    ACL_COMMANDS, ACL_COMMANDS_CLUSTER, ACL_COMMANDS_SENTINEL, RedisMode, RedisOptions,
+};
+use tidewire_store::contract::{self, Subject};
+use tidewire_store::{BoxFuture, SessionStore, Store, StoreStatus, WriteOutcome};
+use tidewire_testkit::redis::{RedisCluster, RedisSentinel};
+
+use crate::{AGE, Connected, NEW, STRAYS, options, owner, session, soon, with};
+
+struct Clustered<'a>(&'a Connected, &'a RedisCluster);
+
+impl Subject for Clustered<'_> {
+    fn store(&self) -> Arc<dyn Store> {
+        self.0.shared()
+    }
+
+    fn let_pass(&self, time: Duration) -> BoxFuture<()> {
+        self.1.run(&["EVAL", AGE, "0", &time.as_millis().to_string()]).unwrap();
+        Box::pin(std::future::ready(()))
+    }
+}
+
+/// The user that the reference page asks for, as arguments of `ACL`.
+fn user(further: &'static str) -> Vec<&'static str> {
+    let commands = ACL_COMMANDS.split(' ').chain([further]);
+    ["ACL", "SETUSER", "tidewire", "on", ">pass", "~tw:*", "resetchannels", "-@all"]
+        .into_iter()
+        .chain(commands)
+        .collect()
+}
+
+#[tokio::test]
+async fn a_cluster_keeps_the_contract() {
+    let Some(cluster) = RedisCluster::start().unwrap() else { return };
+    cluster.run(&user(ACL_COMMANDS_CLUSTER)).unwrap();
+    let url = cluster.url().replace("redis://", "redis://tidewire:pass@");
+    let options = RedisOptions { mode: RedisMode::Cluster, ..options(url) };
+    let connected = Connected::to(options).await;
+    contract::all(&Clustered(&connected, &cluster)).await;
+    // The tenants are spread over all nodes, and nothing else lies there.
+    assert!(cluster.run(&["DBSIZE"]).unwrap().iter().all(|size| size != "0"));
+    assert!(cluster.run(&["EVAL", STRAYS, "0"]).unwrap().iter().all(|strays| strays == "0"));
+    assert_eq!(connected.store.health().errors, 0);
+}
+
+#[tokio::test]
+async fn a_failover_by_sentinel_keeps_the_session() {
+    let Some(mut sentinel) = RedisSentinel::start().unwrap() else { return };
+    sentinel.run(&user(ACL_COMMANDS_SENTINEL)).unwrap();
+    // The user is for the servers; the sentinel of this test asks for none.
+    let username = Some("tidewire".to_owned());
+    let folder = tempfile::tempdir().unwrap();
+    let password_file = Some(folder.path().join("password"));
+    std::fs::write(folder.path().join("password"), "pass").unwrap();
+    let service = RedisSentinel::SERVICE.to_owned();
+    let mode = RedisMode::Sentinel { service };
+    let options = RedisOptions { mode, username, password_file, ..options(sentinel.url()) };
+    let mut connected = Connected::to(options).await;
+    let store = connected.store.clone();
+    let id = session("acme", "main");
+    assert_eq!(store.claim(id.clone(), owner(1)).await, Ok(NEW));
+    let saved = store.save_fields(id.clone(), owner(1), Some("kept".into())).await;
+    assert_eq!(saved, Ok(WriteOutcome::Held));
+    sentinel.replicated().unwrap();
+
+    let moved = tokio::task::spawn_blocking(move || sentinel.fail_over().map(|()| sentinel));
+    connected.becomes(false).await;
+    let _sentinel = soon(moved).await.unwrap().unwrap();
+    connected.becomes(true).await;
+    assert_eq!(store.still_owned(vec![(id.clone(), owner(1))]).await, Ok(vec![true]));
+    assert_eq!(store.claim(id, owner(2)).await, Ok(with("kept")));
+}
