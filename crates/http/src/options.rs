@@ -26,7 +26,7 @@ pub struct ServerOptions {
     /// given up.
     pub stall_timeout: Duration,
     /// Connections of this listener, sockets that were handed over included; further ones are answered
-    /// 503. Such an answer needs a connection too: a small fixed number of them at a time.
+    /// 503. Such an answer needs a connection too: at most [`crate::REFUSALS_MAX`] of them at a time.
     pub connections_max: usize,
     /// The same for one client address (IPv6: one /64); further ones are answered 429.
     pub connections_per_address_max: usize,
@@ -46,14 +46,12 @@ pub struct ServerOptions {
     /// `TCP_NOTSENT_LOWAT` in bytes, set on the listener and inherited (Linux only): how much the kernel
     /// takes of what it cannot send yet before a write blocks.
     pub not_sent_low_water: u32,
-    /// Takes tokens out of a path with query, before it is logged or shown in an error body.
-    pub redact: fn(&str) -> String,
 }
 
 impl ServerOptions {
     /// The defaults, for one section of the configuration and one address.
     #[must_use]
-    pub fn new(section: &'static str, listen: SocketAddr, redact: fn(&str) -> String) -> Self {
+    pub fn new(section: &'static str, listen: SocketAddr) -> Self {
         Self {
             section,
             listen,
@@ -68,7 +66,6 @@ impl ServerOptions {
             proxy_protocol: false,
             allowed_origins: AllowedOrigins::default(),
             not_sent_low_water: 16 * 1024,
-            redact,
         }
     }
 }
