@@ -136,6 +136,8 @@ async fn speak<S: Transport>(
         .timer(TokioTimer::new())
         .header_read_timeout(header_timeout)
         .max_buf_size(HEAD_BYTES_MAX)
+        // The buffer alone may take in one large read more before it is found to be full.
+        .max_header_size(HEAD_BYTES_MAX)
         .serve_connection(TokioIo::new(stream), service);
     let mut is_draining = false;
     loop {

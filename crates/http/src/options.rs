@@ -101,7 +101,7 @@ pub enum BindError {
         source: io::Error,
     },
     /// A certificate or key file cannot be read, or holds no PEM of its kind.
-    #[error("cannot use {path} ({section}.tls.{setting})")]
+    #[error("cannot use {} ({section}.tls.{setting})", path.display())]
     TlsFile {
         /// Section of the configuration.
         section: &'static str,
