@@ -77,6 +77,8 @@ fn refusals_of_queries() {
     near("fliter", "filter");
     near("Ticket", "ticket");
     near("tickets", "ticket");
+    let shown = query("eyJhbGciOiJub25l=1").unwrap_err();
+    assert!(shown.starts_with("400: query parameter a text of 16 bytes is unknown"), "{shown}");
     check("=1", "400: query parameter \"\" is unknown, the nearest known is 'fields'");
     check(
         JWT,

@@ -11,6 +11,11 @@ fn redacted_for_the_log() {
     check("/ws/v1?session=a&refuse=close", "/ws/v1?session=a&refuse=close");
     check("/ws/v1?", "/ws/v1?");
     check("/ws/rest/Voyage/1", "/ws/rest/Voyage/1");
+    check("/ws/rest/Voyage/eyJhbGciOiJub25l", "/ws/rest/Voyage/-");
+    check("/ws/rest/Voyage/%65yJhbGciOiJub25l", "/ws/rest/Voyage/-");
+    check("/ws/v1?session=eyJhbGciOiJub25l", "/ws/v1?session=-");
+    check("/ws/v1?eyJhbGciOiJub25l=1", "/ws/v1?-=-");
+    check("/ws/v1?filter=Bearer+abc", "/ws/v1?filter=-");
     check("/health/live", "/health/live");
     check("/api/v1/changes", "/api/v1/changes");
     let socket = |rest: &str, expected: &str| {
