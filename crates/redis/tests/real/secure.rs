@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use tidewire_redis::{ACL_COMMANDS, RedisOptions};
+use tidewire_redis::{ACL_COMMANDS, ACL_COMMANDS_CLUSTER, ACL_COMMANDS_SENTINEL, RedisOptions};
 use tidewire_store::{SessionStore, StoreError, StoreStatus, contract};
 use tidewire_testkit::redis::{Redis, RedisOptions as ServerOptions, RedisUser};
 
@@ -79,4 +79,12 @@ async fn a_missing_right_is_a_refusal() {
     let refused = connected.store.claim(session("acme", "main"), owner(1)).await;
     assert_eq!(refused, Err(StoreError::Refused("NOPERM".into())));
     assert_eq!(connected.store.health().errors, 1);
+}
+
+#[test]
+fn the_reference_page_lists_the_rights_that_are_tested() {
+    let page = include_str!("../../../../docs/reference/redis.md");
+    for commands in [ACL_COMMANDS, ACL_COMMANDS_CLUSTER, ACL_COMMANDS_SENTINEL] {
+        assert!(page.contains(commands), "{commands}");
+    }
 }
