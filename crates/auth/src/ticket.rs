@@ -28,8 +28,8 @@ const GRANT_FORMAT: u8 = 1;
 pub struct Ticket {
     /// What the client gets, once.
     pub text: SecretText,
-    /// What the store gets: SHA-256 of the text, in hex.
-    pub hash: String,
+    /// What the store gets: SHA-256 of the text.
+    pub hash: [u8; 32],
 }
 
 impl Ticket {
@@ -45,8 +45,8 @@ impl Ticket {
 
     /// The hash by which the store knows the ticket.
     #[must_use]
-    pub fn hash_of(text: &str) -> String {
-        hex(&Sha256::digest(text.as_bytes()))
+    pub fn hash_of(text: &str) -> [u8; 32] {
+        Sha256::digest(text.as_bytes()).into()
     }
 
     /// Whether this text has the form of a ticket: then it is one, and never a token.

@@ -1,5 +1,9 @@
 //! Keys, tokens made byte by byte, and an issuer's HTTP server.
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking, its helpers too")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a test fails by panicking, its helpers too"
+)]
 #![allow(dead_code, reason = "each test file uses its part")]
 
 use std::io::{Read, Write};
