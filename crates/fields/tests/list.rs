@@ -452,6 +452,7 @@ fn rights_are_checked_on_the_list() {
     // Whatever type shows it: a socket of every type may not look into a hidden one either.
     check("*", &["Vessel"], r#"{"vessel":{"owner":"*"}}"#, Some(&vessel("vessel.owner")));
     check("*", &["Vessel"], r#"{"vesselName":"*","owner":"*"}"#, Some(&vessel("owner")));
+    check("*", &["Vessel"], r#"{"remarks":"*","createdDate":"*"}"#, None);
     let closed = Model::parse("format = 1\nname = \"x\"\n[types.A]\nkey = \"integer\"\nstandard = []\nmembers = { a = \"plain\" }\n[types.B]\nkey = \"integer\"\nstandard = []\nminimal = [\"b\"]\nmembers = { b = \"plain\", c = \"plain\" }\n").unwrap();
     let any = |text| {
         compile(&closed, "*", text, &["B"]).map_err(|e| (e.status(), e.to_string())).map(|_| ())

@@ -47,12 +47,6 @@ impl Model {
         }
     }
 
-    /// Whether the type has members whose change alone is told to nobody.
-    #[must_use]
-    pub fn has_silent_members(&self, object_type: &str) -> bool {
-        self.type_def(object_type).is_some_and(|def| !def.silent.is_empty())
-    }
-
     /// Whether an update is to be told to nobody: at least one silent member of the type differs, and
     /// nothing else but the bookkeeping members (who changed it, and when). Values are compared byte for
     /// byte; both images must be whole.
