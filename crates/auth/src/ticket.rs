@@ -13,7 +13,7 @@ use thiserror::Error;
 use tidewire_event::Tenant;
 use tidewire_rights::Principal;
 
-use crate::secret::{hex, random};
+use crate::secret::random;
 use crate::{SecretError, SecretText};
 
 /// What a ticket starts with; no JWT does.
