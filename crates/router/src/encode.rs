@@ -137,26 +137,27 @@ fn encode(
     let target = Target { object_type: &event.route.object_type, is_main: role == Role::Main };
     let object_type = target.object_type.as_str();
     let mut value = ObjectValue::Key(&event.key);
-    if let Some(mask) = mask
-        && matches!(mask.for_type(target.object_type, target.is_main), MaskView::Members(_))
-    {
+    if let Some(mask) = mask {
         object.clear();
-        let Ok(body) = event.body() else { return false };
-        let image = match event.operation {
-            // The selected fields of the last visible image.
-            Operation::Delete => body.and_then(|b| b.old_image()),
-            Operation::Create | Operation::Update => body.and_then(|b| b.new_image()),
+        let context = ProjectContext { self_base };
+        let reference = |object: &mut Vec<u8>| {
+            write_reference(target.object_type, &event.key, &context, object);
         };
-        match image {
-            Some(image) => {
-                mask.project(target, image, &event.key, &ProjectContext { self_base }, object);
+        if matches!(mask.for_type(target.object_type, target.is_main), MaskView::Reference) {
+            reference(object);
+        } else {
+            let Ok(body) = event.body() else { return false };
+            let image = match event.operation {
+                // The selected fields of the last visible image.
+                Operation::Delete => body.and_then(|b| b.old_image()),
+                Operation::Create | Operation::Update => body.and_then(|b| b.new_image()),
+            };
+            match image {
+                Some(image) => mask.project(target, image, &event.key, &context, object),
+                None if event.operation == Operation::Delete => reference(object),
+                // A create or update whose body lacks the new image is broken.
+                None => return false,
             }
-            None if event.operation == Operation::Delete => {
-                let context = ProjectContext { self_base };
-                write_reference(target.object_type, &event.key, &context, object);
-            }
-            // A create or update whose body lacks the new image is broken.
-            None => return false,
         }
         value = ObjectValue::Json(object);
     }

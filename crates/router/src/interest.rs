@@ -199,7 +199,7 @@ impl InterestTable {
                 if !follows {
                     return;
                 }
-                if model.is_known(object_type.as_str()) {
+                if model.type_def(object_type.as_str()).is_some() {
                     for below in model.types_below(object_type.as_str()) {
                         let below = type_entry(entry, &model, &definition.tenant, below);
                         above(&mut below.from_above);

@@ -20,6 +20,12 @@ impl SelfLinks {
         Self { default: trim(default), tenants }
     }
 
+    /// The base for tenants without one of their own.
+    #[must_use]
+    pub fn default_base(&self) -> &str {
+        &self.default
+    }
+
     /// The base for a tenant.
     #[must_use]
     pub fn base(&self, tenant: &Tenant) -> &str {

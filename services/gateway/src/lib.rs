@@ -1,1 +1,24 @@
-//! The gateway.
+//! The gateway: consumes the change topic and routes to the sockets that it holds.
+//!
+//! [`Gateway::start`] puts a replica together from ports (a log reader, a store, a verifier); [`wiring`]
+//! alone knows the real adapters. The way of a change: `router_thread` (log -> shards), then
+//! `tidewire-sockets` (shards -> sockets). The way of a client: `gate` (handshake -> registration ->
+//! 101), then `client` (its messages).
+
+mod admission;
+mod caps;
+mod client;
+mod collect;
+mod gate;
+mod gateway;
+mod health;
+mod objects;
+mod options;
+mod refused;
+mod router_thread;
+mod sessions;
+mod shared;
+mod tickets;
+
+pub use gateway::{Gateway, StartError};
+pub use options::{GatewayOptions, GatewayParts, PoisonSink};

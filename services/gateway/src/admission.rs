@@ -1,0 +1,254 @@
+//! Decides whether a request may become a socket: everything that can be refused is refused here, before
+//! anything is registered.
+
+use std::sync::Arc;
+
+use tidewire_auth::{Ticket, TokenError, decode_grant, unix_now};
+use tidewire_http::{RequestKind, SocketRequest};
+use tidewire_rights::Principal;
+use tidewire_telemetry::metrics::{RefusalReason, StoreOperation, TokenOutcome};
+use tidewire_wire::definition::{Definition, TypeSelector};
+use tidewire_wire::error::Refusal;
+use tidewire_wire::request::{
+    PathToken, Protocol, RawKeys, SocketPath, SocketQuery, Subprotocols, Token, parse_path,
+    parse_query, resolve_keys, subprotocols,
+};
+use tracing::info;
+
+use crate::caps::{Full, Place};
+use crate::shared::Shared;
+
+/// Seconds after which a refused client may try again.
+const RETRY_AFTER: u32 = 2;
+
+/// A refusal and its metric label.
+pub(crate) struct Refused {
+    pub(crate) refusal: Refusal,
+    pub(crate) reason: RefusalReason,
+}
+
+impl Refused {
+    fn new(reason: RefusalReason, refusal: Refusal) -> Self {
+        Self { refusal, reason }
+    }
+}
+
+/// The label of a refusal that a parser made.
+impl From<Refusal> for Refused {
+    fn from(refusal: Refusal) -> Self {
+        let reason = match refusal.status {
+            401 => RefusalReason::Token,
+            403 => RefusalReason::Forbidden,
+            404 => RefusalReason::Unknown,
+            _ => RefusalReason::BadRequest,
+        };
+        Self { refusal, reason }
+    }
+}
+
+/// What was admitted.
+pub(crate) struct Admitted {
+    pub(crate) principal: Arc<Principal>,
+    pub(crate) definition: Arc<Definition>,
+    pub(crate) query: SocketQuery,
+    pub(crate) echo: Option<Protocol>,
+    pub(crate) place: Place,
+}
+
+/// Judges one request.
+pub(crate) async fn admit(shared: &Shared, request: &SocketRequest) -> Result<Admitted, Refused> {
+    if shared.health.is_draining() {
+        let refusal = Refusal::unavailable("this replica is draining", RETRY_AFTER);
+        return Err(Refused::new(RefusalReason::Draining, refusal));
+    }
+    if !shared.health.is_ready() {
+        let refusal = Refusal::unavailable("this replica is not ready yet", RETRY_AFTER);
+        return Err(Refused::new(RefusalReason::NotReady, refusal));
+    }
+    let path = parse_path(&request.path)?;
+    let query = parse_query(&request.query)?;
+    if let RequestKind::Neither { missing } = request.kind {
+        let refusal = Refusal::upgrade_required(format!(
+            "neither a WebSocket handshake nor an event stream: {missing}"
+        ));
+        return Err(Refused::new(RefusalReason::Upgrade, refusal));
+    }
+    check_origin(shared, request)?;
+    let offered = subprotocols(request.subprotocols.iter().map(String::as_str))?;
+    let (object_type, events, raw_keys, path_token) = match path {
+        SocketPath::Objects { object_type, events, keys, token } => {
+            (object_type, events, keys, token)
+        }
+        SocketPath::AlertScript { .. } => {
+            return Err(Refusal::not_found("no alert script has this code").into());
+        }
+        SocketPath::V1 => return Err(no_v1()),
+    };
+    if offered.echo == Some(Protocol::TidewireV1) {
+        return Err(no_v1());
+    }
+    if query.filter.is_some() {
+        return Err(Refusal::bad_request("this version has no filters yet").into());
+    }
+    let principal = authenticate(shared, request, &query, &offered, path_token).await?;
+    let definition = define(shared, &principal, &object_type, events, &raw_keys, &query)?;
+    let place = shared.caps.enter(&principal).map_err(|full| match full {
+        Full::Tenant => Refused::new(
+            RefusalReason::TenantLimit,
+            Refusal::too_many("the tenant has too many connections", RETRY_AFTER),
+        ),
+        Full::Principal => Refused::new(
+            RefusalReason::PrincipalLimit,
+            Refusal::too_many("the user has too many connections", RETRY_AFTER),
+        ),
+    })?;
+    Ok(Admitted { principal, definition: Arc::new(definition), query, echo: offered.echo, place })
+}
+
+fn no_v1() -> Refused {
+    Refusal::not_found("this version does not speak tidewire.v1 yet; the documented mode is 'vms'")
+        .into()
+}
+
+fn check_origin(shared: &Shared, request: &SocketRequest) -> Result<(), Refused> {
+    let Some(origin) = &request.origin else { return Ok(()) };
+    if shared.options.origins.permits(origin, request.host.as_deref()) {
+        return Ok(());
+    }
+    info!(origin = %origin, "an origin is not allowed; the setting is http.allowed_origins");
+    Err(Refused::new(RefusalReason::Origin, Refusal::forbidden("origin not allowed")))
+}
+
+/// Type, events and keys as the caller may subscribe to them.
+fn define(
+    shared: &Shared,
+    principal: &Principal,
+    object_type: &str,
+    events: tidewire_wire::definition::EventSet,
+    raw_keys: &RawKeys<'_>,
+    query: &SocketQuery,
+) -> Result<Definition, Refused> {
+    let model = &shared.model;
+    let types = TypeSelector::parse(object_type).map_err(|_| unknown_type(shared, object_type))?;
+    if let TypeSelector::One(object_type) = &types {
+        if !model.is_known(object_type.as_str()) {
+            return Err(unknown_type(shared, object_type.as_str()));
+        }
+        if !shared.rights.may_read(principal, object_type.as_str()) {
+            return Err(Refusal::forbidden(format!("type {object_type} is not allowed")).into());
+        }
+    }
+    let kind_of = |object_type: &str| model.key_kind(object_type);
+    let keys = resolve_keys(raw_keys, &kind_of, &shared.options.all_keys_words)?;
+    Ok(Definition {
+        tenant: principal.tenant.clone(),
+        types,
+        events,
+        keys,
+        only_main_object: query.only_main_object,
+        live_references: query.live_references,
+    })
+}
+
+fn unknown_type(shared: &Shared, object_type: &str) -> Refused {
+    let shown: String = object_type.chars().take(64).collect();
+    let nearest = shared.model.nearest_type(object_type);
+    let hint = nearest.map(|n| format!("; did you mean {n}?")).unwrap_or_default();
+    Refusal::not_found(format!("object type {shown:?} is unknown{hint}")).into()
+}
+
+/// Finds the token and who it speaks for.
+async fn authenticate(
+    shared: &Shared,
+    request: &SocketRequest,
+    query: &SocketQuery,
+    offered: &Subprotocols,
+    path_token: PathToken,
+) -> Result<Arc<Principal>, Refused> {
+    let tokens = &shared.common.tokens;
+    let token = match path_token {
+        PathToken::Here(token)
+            if Ticket::is_ticket(token.expose()) || shared.options.path_token =>
+        {
+            Some(token)
+        }
+        PathToken::Here(_) => {
+            tokens.inc(TokenOutcome::Malformed);
+            let text = "tokens are not taken from the path here; put '-' there and use a ticket, \
+                        the Authorization header or the subprotocol";
+            return Err(Refusal::unauthorized(text).into());
+        }
+        PathToken::Elsewhere => None,
+    };
+    let token = token
+        .or_else(|| bearer(request.authorization.as_deref()))
+        .or_else(|| offered.bearer.clone())
+        .or_else(|| query.ticket.clone());
+    let Some(token) = token else {
+        tokens.inc(TokenOutcome::Missing);
+        return Err(Refusal::unauthorized(TokenError::Missing.message()).into());
+    };
+    if Ticket::is_ticket(token.expose()) {
+        return redeem(shared, token.expose()).await;
+    }
+    verify(shared, token.expose()).await.map_err(|error| {
+        if error == TokenError::KeysUnavailable {
+            let refusal = Refusal::unavailable(error.message(), RETRY_AFTER);
+            return Refused::new(RefusalReason::NotReady, refusal);
+        }
+        Refusal::unauthorized(error.message()).into()
+    })
+}
+
+fn bearer(header: Option<&str>) -> Option<Token> {
+    let (scheme, token) = header?.split_once(' ')?;
+    if scheme.eq_ignore_ascii_case("bearer") { Token::new(token.trim()) } else { None }
+}
+
+/// Verifies a token and counts what came of it.
+pub(crate) async fn verify(shared: &Shared, token: &str) -> Result<Arc<Principal>, TokenError> {
+    let tokens = &shared.common.tokens;
+    let now = unix_now();
+    if let Some(principal) = shared.verifier.verify_cached(token, now) {
+        tokens.inc(TokenOutcome::Remembered);
+        return Ok(principal);
+    }
+    let outcome = shared.verifier.verify(token, now).await;
+    tokens.inc(match &outcome {
+        Ok(_) => TokenOutcome::Verified,
+        Err(TokenError::Missing) => TokenOutcome::Missing,
+        Err(TokenError::Expired | TokenError::NotYetValid) => TokenOutcome::Expired,
+        Err(TokenError::Signature) => TokenOutcome::Signature,
+        Err(TokenError::Issuer | TokenError::Audience | TokenError::Tenant) => TokenOutcome::Issuer,
+        Err(TokenError::KeysUnavailable) => TokenOutcome::UnknownKey,
+        Err(TokenError::Malformed | TokenError::Claims) => TokenOutcome::Malformed,
+    });
+    outcome
+}
+
+async fn redeem(shared: &Shared, ticket: &str) -> Result<Arc<Principal>, Refused> {
+    let Some(store) = &shared.store else {
+        return Err(no_tickets());
+    };
+    let grant = store.take(Ticket::hash_of(ticket)).await.map_err(|_| {
+        shared.metrics.store_errors.inc(StoreOperation::TicketRedeem);
+        no_tickets()
+    })?;
+    let principal = grant.and_then(|grant| decode_grant(&grant).ok());
+    let principal = principal.filter(|principal| principal.expires_at > unix_now());
+    match principal {
+        Some(principal) => {
+            shared.common.tokens.inc(TokenOutcome::Ticket);
+            Ok(Arc::new(principal))
+        }
+        None => {
+            shared.common.tokens.inc(TokenOutcome::Expired);
+            Err(Refusal::unauthorized("Ticket unknown, used or expired.").into())
+        }
+    }
+}
+
+fn no_tickets() -> Refused {
+    let refusal = Refusal::unavailable("tickets cannot be redeemed at the moment", RETRY_AFTER);
+    Refused::new(RefusalReason::NotReady, refusal)
+}

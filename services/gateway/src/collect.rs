@@ -1,0 +1,89 @@
+//! Brings what router and shards count into the metrics, when somebody looks.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use tidewire_router::{RouterStats, ShardStats};
+use tidewire_sockets::Observer;
+use tidewire_telemetry::GatewayMetrics;
+use tidewire_telemetry::metrics::{DropReason, Framing};
+
+use crate::options::PoisonSink;
+use crate::shared::Shared;
+
+/// What was brought over at the last look: the metrics' counters grow by the difference.
+#[derive(Debug, Default)]
+struct Seen {
+    router: RouterStats,
+    web_socket_messages: u64,
+    event_stream_messages: u64,
+    bytes: u64,
+    lost: u64,
+}
+
+/// Brings the counts over.
+pub(crate) struct Collector {
+    shared: Arc<Shared>,
+    poison: Arc<dyn PoisonSink>,
+    seen: Mutex<Seen>,
+}
+
+impl Collector {
+    pub(crate) fn new(shared: &Arc<Shared>, poison: &Arc<dyn PoisonSink>) -> Self {
+        Self { shared: Arc::clone(shared), poison: Arc::clone(poison), seen: Mutex::default() }
+    }
+
+    pub(crate) fn collect(&self) {
+        let (shared, metrics) = (&self.shared, &self.shared.metrics);
+        let mut total = ShardStats::default();
+        for shard in shared.shards.handles() {
+            let stats = shard.stats();
+            total.web_socket_messages += stats.web_socket_messages;
+            total.event_stream_messages += stats.event_stream_messages;
+            total.bytes += stats.bytes;
+            total.views += stats.views;
+            total.queued_bytes += stats.queued_bytes;
+        }
+        let status = shared.router.status();
+        let seen = &mut *self.seen.lock();
+        let grown = |seen: &mut u64, now: u64| now.saturating_sub(std::mem::replace(seen, now));
+        let messages = &metrics.messages_sent;
+        messages.add(
+            Framing::Documented,
+            grown(&mut seen.web_socket_messages, total.web_socket_messages),
+        );
+        messages
+            .add(Framing::Sse, grown(&mut seen.event_stream_messages, total.event_stream_messages));
+        metrics.bytes_sent.add(grown(&mut seen.bytes, total.bytes));
+        metrics.events_received.add(grown(&mut seen.router.received, status.stats.received));
+        metrics.events_routed.add(grown(&mut seen.router.routed, status.stats.routed));
+        metrics
+            .events_dropped
+            .add(DropReason::Duplicate, grown(&mut seen.router.repeated, status.stats.repeated));
+        metrics.quarantine_failed.add(grown(&mut seen.lost, self.poison.lost()));
+        metrics.views.set(gauge(total.views));
+        metrics.send_queue_bytes.set(gauge(total.queued_bytes));
+        metrics.subscriptions.set(gauge(status.subscriptions));
+        let available = shared.store.as_ref().is_some_and(|store| store.available());
+        metrics.store_available.set(i64::from(available));
+        let common = &shared.common;
+        common.ready.set(i64::from(shared.health.is_ready()));
+        common.draining.set(i64::from(shared.health.is_draining()));
+        common.kafka_available.set(i64::from(shared.health.is_kafka_available()));
+    }
+}
+
+fn gauge(value: usize) -> i64 {
+    i64::try_from(value).unwrap_or(i64::MAX)
+}
+
+/// Observes how old events are when they reach the sockets.
+pub(crate) struct Freshness(pub(crate) GatewayMetrics);
+
+impl Observer for Freshness {
+    fn delivered(&self, age_ms: i64) {
+        let age = Duration::from_millis(u64::try_from(age_ms).unwrap_or(0));
+        self.0.kafka_to_socket_seconds.observe(age);
+    }
+}

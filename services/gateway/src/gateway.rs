@@ -1,0 +1,174 @@
+//! Puts a replica together from its ports, and takes it down again.
+
+use std::fmt;
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::time::Duration;
+
+use thiserror::Error;
+use tidewire_http::{ApiRequest, Method, Reply, Site, StatusCode};
+use tidewire_router::{Router, ShardSettings};
+use tidewire_sockets::{Command, Leavers, Observer, Shards};
+use tidewire_telemetry::{METRICS_CONTENT_TYPE, Registry};
+use tokio::time::{Instant, sleep};
+use tracing::info;
+
+use crate::caps::Caps;
+use crate::collect::{Collector, Freshness};
+use crate::gate::Gate;
+use crate::health::{self, Health};
+use crate::options::GatewayParts;
+use crate::router_thread::{self, RouterParts};
+use crate::sessions::Sessions;
+use crate::shared::Shared;
+use crate::{objects, tickets};
+
+/// How often a drain looks whether all sockets have gone.
+const DRAIN_LOOK: Duration = Duration::from_millis(50);
+
+/// Why a gateway could not start.
+#[derive(Debug, Error)]
+pub enum StartError {
+    /// The operating system gave no poll or thread.
+    #[error("a shard or the router could not be started")]
+    Thread(#[from] io::Error),
+}
+
+/// A running replica, but for its listeners.
+pub struct Gateway {
+    shared: Arc<Shared>,
+    public: Site,
+    collector: Arc<Collector>,
+}
+
+impl fmt::Debug for Gateway {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Gateway")
+    }
+}
+
+impl Gateway {
+    /// Starts router, shards and tasks. It serves once listeners serve its sites.
+    ///
+    /// # Errors
+    /// [`StartError`].
+    pub fn start(parts: GatewayParts) -> Result<Self, StartError> {
+        let GatewayParts { options, model, links, rights, verifier, store, .. } = parts;
+        let GatewayParts { reader, poison, common, metrics, tasks, .. } = parts;
+        let (router, seat) = router_thread::seat()?;
+        let settings = ShardSettings {
+            model: Arc::clone(&model),
+            links: Arc::clone(&links),
+            limits: options.limits,
+        };
+        let leavers: Arc<dyn Leavers> = Arc::new(router.clone());
+        let observer: Arc<dyn Observer> = Arc::new(Freshness(metrics.clone()));
+        let shards =
+            Shards::start(options.shards, options.sockets, &settings, &leavers, &observer, &tasks)?;
+        let health = Arc::<Health>::default();
+        seat.start(
+            RouterParts {
+                router: Router::new(Arc::clone(&model), options.shards),
+                reader,
+                shards: shards.clone(),
+                poison: Arc::clone(&poison),
+                health: Arc::clone(&health),
+                metrics: metrics.clone(),
+            },
+            &tasks,
+        )?;
+        let shared = Arc::new(Shared {
+            sessions: Sessions::start(store.as_ref(), &metrics, &tasks),
+            caps: Caps::new(
+                options.connections_per_tenant_max,
+                options.connections_per_principal_max,
+            ),
+            options,
+            model,
+            rights,
+            verifier,
+            store,
+            shards,
+            router,
+            health,
+            common,
+            metrics,
+            tasks,
+            next_connection: AtomicU64::new(1),
+        });
+        let public = Site::new()
+            .gate(Arc::new(Gate(Arc::clone(&shared))))
+            .join(tickets::site(&shared))
+            .join(objects::site(&links, &shared.options.public_url));
+        let collector = Arc::new(Collector::new(&shared, &poison));
+        Ok(Self { shared, public, collector })
+    }
+
+    /// Sockets, tickets and the target of `self` links.
+    #[must_use]
+    pub fn public_site(&self) -> Site {
+        self.public.clone()
+    }
+
+    /// Health and metrics.
+    #[must_use]
+    pub fn internal_site(&self, registry: &Registry) -> Site {
+        let (collector, registry) = (Arc::clone(&self.collector), registry.clone());
+        let metrics = Site::new().route(Method::GET, "/metrics", move |_: ApiRequest| {
+            collector.collect();
+            let reply = match registry.encode() {
+                Ok(text) => Reply::new(StatusCode::OK, METRICS_CONTENT_TYPE, text),
+                Err(_) => Reply::empty(StatusCode::INTERNAL_SERVER_ERROR),
+            };
+            async move { reply }
+        });
+        health::site(&self.shared.health, self.shared.store.clone()).join(metrics)
+    }
+
+    /// True once every partition is assigned and until a drain begins.
+    #[must_use]
+    pub fn is_ready(&self) -> bool {
+        self.shared.health.is_ready()
+    }
+
+    /// Waits until the replica is ready, at most `limit`; false if it is not by then.
+    pub async fn wait_ready(&self, limit: Duration) -> bool {
+        let until = Instant::now() + limit;
+        while !self.is_ready() {
+            if Instant::now() >= until {
+                return false;
+            }
+            sleep(DRAIN_LOOK).await;
+        }
+        true
+    }
+
+    /// Closes all sockets, spread over the drain window, and waits until they have gone (or the window
+    /// and a little more has passed). New ones are refused from the first moment. Returns how many were
+    /// left.
+    pub async fn drain(&self) -> usize {
+        let shared = &self.shared;
+        shared.health.set_draining();
+        let (window, retry) = (shared.options.drain_window, shared.options.drain_retry);
+        info!(connections = shared.metrics.connections.get(), "draining");
+        for shard in shared.shards.handles() {
+            let shard = shard.clone();
+            let command = Command::Drain { window, retry };
+            crate::shared::deliver(&shard, command);
+        }
+        let until = Instant::now() + window + shared.options.sockets.linger;
+        while shared.metrics.connections.get() > 0 && Instant::now() < until {
+            sleep(DRAIN_LOOK).await;
+        }
+        usize::try_from(shared.metrics.connections.get()).unwrap_or(0)
+    }
+
+    /// Ends router and shards.
+    pub fn stop(&self) {
+        self.shared.router.stop();
+        for shard in self.shared.shards.handles() {
+            crate::shared::deliver(shard, Command::Stop);
+        }
+    }
+}

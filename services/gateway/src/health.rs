@@ -1,0 +1,91 @@
+//! Whether a replica is alive and ready.
+//!
+//! Liveness looks at neither Kafka nor Redis. A replica is not ready before all partitions are assigned,
+//! and in drain; Kafka or Redis away later is said in the body and by metrics, with status 200: else one
+//! blip of a broker would empty the load balancer.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use serde_json::json;
+use tidewire_http::{ApiRequest, Method, Reply, Site, StatusCode};
+use tidewire_store::Store;
+
+/// The state that health and the gate look at.
+#[derive(Debug, Default)]
+pub(crate) struct Health {
+    assigned: AtomicBool,
+    draining: AtomicBool,
+    kafka_fault: AtomicBool,
+}
+
+impl Health {
+    pub(crate) fn set_assigned(&self) {
+        self.assigned.store(true, Ordering::SeqCst);
+    }
+
+    pub(crate) fn set_draining(&self) {
+        self.draining.store(true, Ordering::SeqCst);
+    }
+
+    pub(crate) fn set_kafka_fault(&self, fault: bool) {
+        self.kafka_fault.store(fault, Ordering::SeqCst);
+    }
+
+    pub(crate) fn is_assigned(&self) -> bool {
+        self.assigned.load(Ordering::SeqCst)
+    }
+
+    pub(crate) fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::SeqCst)
+    }
+
+    pub(crate) fn is_ready(&self) -> bool {
+        self.is_assigned() && !self.is_draining()
+    }
+
+    pub(crate) fn is_kafka_available(&self) -> bool {
+        !self.kafka_fault.load(Ordering::SeqCst)
+    }
+}
+
+/// `/health/live`, `/health/ready` and `/health/startup`.
+pub(crate) fn site(health: &Arc<Health>, store: Option<Arc<dyn Store>>) -> Site {
+    let (ready, startup) = (Arc::clone(health), Arc::clone(health));
+    Site::new()
+        .route(Method::GET, "/health/live", |_: ApiRequest| async {
+            reply(true, &json!({"status": "live"}))
+        })
+        .route(Method::GET, "/health/startup", move |_: ApiRequest| {
+            let started = startup.is_assigned();
+            async move {
+                reply(started, &json!({"status": if started { "started" } else { "starting" }}))
+            }
+        })
+        .route(Method::GET, "/health/ready", move |_: ApiRequest| {
+            let answer = readiness(&ready, store.as_deref());
+            async move { answer }
+        })
+}
+
+fn readiness(health: &Health, store: Option<&dyn Store>) -> Reply {
+    let store = match store {
+        None => "none",
+        Some(store) if store.available() => "available",
+        Some(_) => "away: sockets work, sessions and tickets do not",
+    };
+    let kafka = if health.is_kafka_available() { "available" } else { "away: waiting for it" };
+    let degraded = store.starts_with("away") || kafka.starts_with("away");
+    let status = match (health.is_draining(), health.is_assigned()) {
+        (true, _) => "draining",
+        (false, false) => "starting",
+        (false, true) if degraded => "degraded",
+        (false, true) => "ready",
+    };
+    reply(health.is_ready(), &json!({"status": status, "kafka": kafka, "store": store}))
+}
+
+fn reply(ok: bool, body: &serde_json::Value) -> Reply {
+    let status = if ok { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    Reply::json(status, body.to_string())
+}
