@@ -15,8 +15,8 @@ use crate::UpgradedStream;
 
 /// How long and how much is still read from a client after the answer, so that closing does not reset the
 /// connection under an answer that the client has not read yet (RFC 9112, section 9.6).
-const LINGER: Duration = Duration::from_secs(1);
-const LINGER_BYTES_MAX: usize = 1024 * 1024;
+const LINGER: Duration = Duration::from_secs(2);
+const LINGER_BYTES_MAX: usize = 16 * 1024 * 1024;
 
 /// A stream that HTTP can be spoken on.
 pub(crate) trait Transport: AsyncRead + AsyncWrite + Send + Unpin + 'static {
@@ -66,7 +66,7 @@ impl<S: Transport> Guarded<S> {
             return;
         }
         let drain = async {
-            let mut scratch = [0; 4096];
+            let mut scratch = vec![0; 16 * 1024];
             let mut left = LINGER_BYTES_MAX;
             while let Ok(read @ 1..) = self.inner.read(&mut scratch).await {
                 left = left.saturating_sub(read);

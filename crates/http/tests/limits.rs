@@ -117,7 +117,7 @@ fn the_proxy_line() {
     let server = start(site, |options| {
         options.proxy_protocol = true;
         options.connections_per_address_max = 1;
-        options.header_timeout = Duration::from_millis(300);
+        options.header_timeout = Duration::from_secs(2);
         trust(options);
     });
     let request = "GET /peer HTTP/1.1\nHost: x\n\n";
@@ -146,7 +146,7 @@ fn the_proxy_line() {
 #[test]
 fn whoever_sends_its_head_too_slowly_is_closed() {
     let (site, _adopted) = site();
-    let server = start(site, |options| options.header_timeout = Duration::from_millis(200));
+    let server = start(site, |options| options.header_timeout = Duration::from_millis(500));
     for start in ["", "GET /peer HT", "GET /peer HTTP/1.1\r\nHost: x\r\n"] {
         let mut client = server.connect();
         client.write_all(start.as_bytes()).unwrap();

@@ -63,6 +63,7 @@ fn bytes_behind_the_handshake_come_with_the_stream() {
         let mut stream = plain(&upgraded.stream);
         // What hyper had not read yet is still in the kernel.
         stream.set_nonblocking(false).unwrap();
+        stream.set_read_timeout(Some(LONG)).unwrap();
         let mut rest = vec![0; early.len() - upgraded.early.len()];
         stream.read_exact(&mut rest).unwrap();
         let got = [&upgraded.early[..], &rest].concat();
