@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use rdkafka::ClientConfig;
 use rdkafka::config::RDKafkaLogLevel;
+use rdkafka::error::KafkaError::MockCluster as MockClusterError;
 use rdkafka::mocking::MockCluster;
 use rdkafka::producer::{BaseProducer, DefaultProducerContext, Producer};
 use rdkafka::types::RDKafkaErrorCode;
@@ -35,11 +36,10 @@ impl EmbeddedBroker {
             .set_log_level(RDKafkaLogLevel::Emerg)
             .create()
             .map_err(KafkaError::Client)?;
-        let bootstrap = match client.client().mock_cluster() {
-            Some(cluster) => cluster.bootstrap_servers(),
-            None => return Err(KafkaError::Client(no_cluster())),
-        };
-        Ok(Self { client, bootstrap, id: random_id() })
+        let mut broker = Self { client, bootstrap: String::new(), id: random_id() };
+        let bootstrap = broker.faults()?.bootstrap_servers();
+        broker.bootstrap = bootstrap;
+        Ok(broker)
     }
 
     /// The value for `bootstrap.servers`.
@@ -63,31 +63,20 @@ impl EmbeddedBroker {
     /// # Errors
     /// [`KafkaError::Request`].
     pub fn create_topic(&self, name: &str, partitions: i32) -> Result<(), KafkaError> {
-        let cluster = self.client.client().mock_cluster();
-        let created = cluster.ok_or_else(no_cluster).and_then(
-            |cluster: MockCluster<'_, DefaultProducerContext>| {
-                cluster.create_topic(name, partitions, 1)
-            },
-        );
-        created.map_err(|source| KafkaError::Request {
+        self.faults()?.create_topic(name, partitions, 1).map_err(|source| KafkaError::Request {
             what: format!("creating topic {name}"),
             source,
         })
     }
 
-    /// Delays every answer by so much, for tests.
+    /// The mock cluster itself, for tests that inject faults.
     ///
     /// # Errors
-    /// [`KafkaError::Request`].
-    pub fn delay_answers(&self, delay: std::time::Duration) -> Result<(), KafkaError> {
+    /// [`KafkaError::Client`].
+    pub fn faults(&self) -> Result<MockCluster<'_, DefaultProducerContext>, KafkaError> {
         let cluster = self.client.client().mock_cluster();
-        let done = cluster.ok_or_else(no_cluster).and_then(|c| c.broker_round_trip_time(1, delay));
-        done.map_err(|source| KafkaError::Request { what: "delaying answers".to_owned(), source })
+        cluster.ok_or_else(|| KafkaError::Client(MockClusterError(RDKafkaErrorCode::Fail)))
     }
-}
-
-fn no_cluster() -> rdkafka::error::KafkaError {
-    rdkafka::error::KafkaError::MockCluster(RDKafkaErrorCode::Fail)
 }
 
 /// 16 hexadecimal digits that another start does not repeat.

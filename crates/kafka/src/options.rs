@@ -93,7 +93,7 @@ impl KafkaOptions {
             request_timeout: Duration::from_secs(5),
             delivery_timeout: Duration::from_secs(10),
             linger: Duration::from_millis(2),
-            fetch_wait: Duration::from_millis(100),
+            fetch_wait: Duration::from_millis(500),
             embedded_id: None,
         }
     }

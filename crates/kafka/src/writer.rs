@@ -6,6 +6,7 @@
 //! What can be said of a record that failed is decided by librdkafka's message status: never written
 //! is [`WriteError::Unavailable`] (or a refusal), everything else is [`WriteError::Unknown`].
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -30,10 +31,17 @@ type Client = ThreadedProducer<WriterContext>;
 pub struct Writer {
     config: ClientConfig,
     topic: String,
-    notes: Arc<Notes>,
+    shared: Arc<Shared>,
     request_timeout: Duration,
     // Replaced when librdkafka declares a client beyond repair.
     client: RwLock<Arc<Client>>,
+}
+
+/// What the writer and its clients share.
+#[derive(Debug, Default)]
+struct Shared {
+    notes: Notes,
+    queued: AtomicUsize,
 }
 
 /// How the writer fares, for metrics and health.
@@ -52,12 +60,12 @@ impl Writer {
     /// [`KafkaError::Property`] or [`KafkaError::Client`].
     pub fn start(options: &KafkaOptions, topic: &str) -> Result<Self, KafkaError> {
         let config = options.writer_config()?;
-        let notes = Arc::new(Notes::default());
-        let client = make_client(&config, &notes)?;
+        let shared = Arc::new(Shared::default());
+        let client = make_client(&config, &shared)?;
         Ok(Self {
             config,
             topic: topic.to_owned(),
-            notes,
+            shared,
             request_timeout: options.request_timeout,
             client: RwLock::new(Arc::new(client)),
         })
@@ -66,8 +74,9 @@ impl Writer {
     /// What is queued and what went wrong last.
     #[must_use]
     pub fn status(&self) -> WriterStatus {
-        let queued = usize::try_from(self.client().in_flight_count()).unwrap_or(0);
-        WriterStatus { queued, last_error: self.notes.last_error() }
+        // librdkafka's own count holds more than records.
+        let queued = self.shared.queued.load(Ordering::Relaxed);
+        WriterStatus { queued, last_error: self.shared.notes.last_error() }
     }
 
     /// Asks a broker for the topic: proves that one can be reached. Blocks for up to the request
@@ -122,7 +131,11 @@ impl Writer {
             let header = Header { key: HEADER_NAME, value: Some(value.as_ref()) };
             out = out.headers(OwnedHeaders::new_with_capacity(1).insert(header));
         }
-        client.send(out).map(|()| receiver).map_err(|(error, _)| error)
+        self.shared.queued.fetch_add(1, Ordering::Relaxed);
+        client.send(out).map(|()| receiver).map_err(|(error, _)| {
+            self.shared.queued.fetch_sub(1, Ordering::Relaxed);
+            error
+        })
     }
 
     /// Puts a new client in the place of `broken`, unless that was done already.
@@ -130,8 +143,10 @@ impl Writer {
         let mut current = self.client.write().unwrap_or_else(PoisonError::into_inner);
         if Arc::ptr_eq(&current, broken) {
             tracing::warn!(topic = self.topic, "kafka producer is beyond repair, making a new one");
-            let old =
-                std::mem::replace(&mut *current, Arc::new(make_client(&self.config, &self.notes)?));
+            let old = std::mem::replace(
+                &mut *current,
+                Arc::new(make_client(&self.config, &self.shared)?),
+            );
             // Its end waits for its thread; nobody here should.
             let retire = std::thread::Builder::new().name("kafka-retire".to_owned());
             if let Err(error) = retire.spawn(move || drop(old)) {
@@ -142,8 +157,8 @@ impl Writer {
     }
 }
 
-fn make_client(config: &ClientConfig, notes: &Arc<Notes>) -> Result<Client, KafkaError> {
-    let context = WriterContext { notes: Arc::clone(notes) };
+fn make_client(config: &ClientConfig, shared: &Arc<Shared>) -> Result<Client, KafkaError> {
+    let context = WriterContext(Arc::clone(shared));
     ThreadedProducer::from_config_and_context(config, context).map_err(KafkaError::Client)
 }
 
@@ -169,17 +184,15 @@ impl LogWriter for Writer {
     }
 }
 
-struct WriterContext {
-    notes: Arc<Notes>,
-}
+struct WriterContext(Arc<Shared>);
 
 impl ClientContext for WriterContext {
     fn log(&self, level: RDKafkaLogLevel, facility: &str, text: &str) {
-        self.notes.log(level, facility, text);
+        self.0.notes.log(level, facility, text);
     }
 
     fn error(&self, error: RdError, reason: &str) {
-        self.notes.error(&error, reason);
+        self.0.notes.error(&error, reason);
     }
 
     fn stats_raw(&self, _statistics: &[u8]) {}
@@ -189,13 +202,14 @@ impl ProducerContext for WriterContext {
     type DeliveryOpaque = Box<oneshot::Sender<Answer>>;
 
     fn delivery(&self, result: &DeliveryResult<'_>, answer: Self::DeliveryOpaque) {
+        self.0.queued.fetch_sub(1, Ordering::Relaxed);
         let outcome = match result {
             Ok(message) => {
-                self.notes.clear_error();
+                self.0.notes.clear_error();
                 Ok(frame_id(message))
             }
             Err((error, message)) => {
-                self.notes.set_error(error.to_string());
+                self.0.notes.set_error(error.to_string());
                 Err(classify(error, tidewire_topic_id::never_written(message)))
             }
         };

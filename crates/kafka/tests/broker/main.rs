@@ -1,0 +1,11 @@
+//! The adapter against real Apache Kafka and against the embedded broker. Nothing sleeps to wait: a
+//! reader is waited for by its own wake-ups, everything else by looking until a deadline.
+
+mod faults;
+#[cfg(test)]
+mod harness;
+#[cfg(test)]
+mod murmur2;
+mod reader;
+mod topics;
+mod writer;
