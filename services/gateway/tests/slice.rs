@@ -1,0 +1,144 @@
+//! The whole way in one process: a record written to the embedded broker reaches a WebSocket client.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::{SinkExt as _, StreamExt as _};
+use tidewire_auth::{AuthOptions, MintClaims, TokenMinter, Verifier, dev_secret, unix_now};
+use tidewire_gateway::{Gateway, GatewayOptions, GatewayParts, PoisonSink};
+use tidewire_http::{AllowedOrigins, Server, ServerOptions};
+use tidewire_kafka::{EmbeddedBroker, Reader, StartAt, Writer};
+use tidewire_log::{LogRecord, LogWriter as _, NewRecord};
+use tidewire_model::Model;
+use tidewire_rights::{RightsOptions, TypeRights};
+use tidewire_router::{SelfLinks, ShardLimits};
+use tidewire_runtime::{Shutdown, Tasks};
+use tidewire_sockets::ShardOptions;
+use tidewire_store::{MemoryLimits, MemoryStore};
+use tidewire_telemetry::{CommonMetrics, GatewayMetrics, Registry};
+use tidewire_wire::ws::Limits;
+use tokio_tungstenite::tungstenite::Message;
+
+struct NoPoison;
+
+impl PoisonSink for NoPoison {
+    fn put(&self, _record: &LogRecord<'_>, reason: &str) {
+        panic!("poison: {reason}");
+    }
+
+    fn lost(&self) -> u64 {
+        0
+    }
+}
+
+struct World {
+    _broker: EmbeddedBroker,
+    writer: Writer,
+    gateway: Gateway,
+    url: String,
+    token: String,
+}
+
+async fn start(tasks: &Tasks) -> World {
+    let broker = EmbeddedBroker::start().unwrap();
+    broker.create_topic("changes", 3).unwrap();
+    let writer = Writer::start(&broker.options(), "changes").unwrap();
+    let reader = Reader::start(&broker.options(), "changes", StartAt::End).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let secret_file = folder.path().join("secret");
+    let secret = dev_secret(&secret_file).unwrap();
+    let mut claims = MintClaims::new("demo", unix_now());
+    claims.user = Some(1);
+    let token = TokenMinter::mint(&secret, &claims).unwrap();
+    let registry = Registry::new();
+    let gateway = Gateway::start(GatewayParts {
+        options: GatewayOptions {
+            shards: 2,
+            sockets: ShardOptions {
+                limits: Limits { frame_bytes_max: 65_536, message_bytes_max: 65_536 },
+                ping_interval: Duration::from_secs(25),
+                pong_timeout: Duration::from_secs(8),
+                linger: Duration::from_secs(2),
+                inbound_messages_per_minute: 600,
+                commands_max: 1024,
+            },
+            limits: ShardLimits { queue_bytes_max: 131_072, backlog_bytes_max: 1 << 20 },
+            all_keys_words: Vec::new(),
+            path_token: true,
+            origins: AllowedOrigins::default(),
+            connections_per_tenant_max: 100,
+            connections_per_principal_max: 100,
+            ticket_ttl: Duration::from_secs(60),
+            drain_window: Duration::from_millis(100),
+            drain_retry: Duration::from_secs(1),
+            public_url: "http://localhost".into(),
+        },
+        model: Arc::new(Model::vms()),
+        links: Arc::new(SelfLinks::new("https://vms.example.com", HashMap::new())),
+        rights: Arc::new(TypeRights::new(&RightsOptions::open()).unwrap()),
+        verifier: Arc::new(Verifier::new(&AuthOptions::development(&secret_file)).unwrap()),
+        store: Some(Arc::new(MemoryStore::new(MemoryLimits::default()))),
+        reader: Box::new(reader),
+        poison: Arc::new(NoPoison),
+        common: CommonMetrics::register(&registry).unwrap(),
+        metrics: GatewayMetrics::register(&registry).unwrap(),
+        tasks: tasks.clone(),
+    })
+    .unwrap();
+    let options = ServerOptions::new("http", "127.0.0.1:0".parse().unwrap());
+    let server = Server::bind(options).await.unwrap();
+    let url = format!("ws://{}", server.local_addr());
+    server.serve(gateway.public_site(), tasks, tasks.shutdown().clone());
+    assert!(gateway.wait_ready(Duration::from_secs(20)).await, "not ready");
+    World { _broker: broker, writer, gateway, url, token }
+}
+
+fn record(key: &str, header: &str, body: &str) -> NewRecord {
+    NewRecord {
+        key: Bytes::copy_from_slice(key.as_bytes()),
+        header: Some(Bytes::copy_from_slice(header.as_bytes())),
+        timestamp_ms: Some(1_789_392_000_000),
+        payload: Some(Bytes::copy_from_slice(body.as_bytes())),
+    }
+}
+
+#[tokio::test]
+async fn a_change_reaches_the_socket_that_asked() {
+    let tasks = Tasks::new(Shutdown::new());
+    let world = start(&tasks).await;
+    let path = "/ws/rest/WebSocketObjectSubscription/PortCall/U/7823672";
+    let url = format!("{}{path}/{}", world.url, world.token);
+    let (mut socket, _) = tokio_tungstenite::connect_async(url).await.unwrap();
+
+    let body =
+        r#"{"new":{"key":7823672,"speed":12.50,"port":{"key":11,"portName":"Bergen"}},"old":null}"#;
+    let id = world.writer.write(record("demo/PortCall/7823672", "1;U;;none;", body)).await.unwrap();
+    let text = socket.next().await.unwrap().unwrap().into_text().unwrap();
+    let expected = format!(
+        r#"{{"id":"{id}","eventTime":"2026-09-14T13:20:00","objectType":"PortCall","eventType":"U","dataloyObject":7823672,"dataloyObjectSelf":"https://vms.example.com/ws/rest/PortCall/7823672","subscription":{{"#
+    );
+    assert!(text.starts_with(&expected), "{text}");
+
+    socket.send(Message::text(r#"{"port":{"portName":"*"},"speed":"*"}"#)).await.unwrap();
+    // An unknown field is answered after the list before it was accepted.
+    socket.send(Message::text(r#"{"portt":"*"}"#)).await.unwrap();
+    let refused = socket.next().await.unwrap().unwrap().into_text().unwrap();
+    assert!(refused.contains("\"statusCode\":400") && refused.contains("port"), "{refused}");
+    world.writer.write(record("demo/PortCall/7823672", "1;U;;none;", body)).await.unwrap();
+    let text = socket.next().await.unwrap().unwrap().into_text().unwrap();
+    let object = r#""dataloyObject":{"key":7823672,"self":"https://vms.example.com/ws/rest/PortCall/7823672","port":{"key":11,"self":"https://vms.example.com/ws/rest/Port/11","portName":"Bergen"},"speed":12.50},"#;
+    assert!(text.contains(object), "{text}");
+
+    assert_eq!(world.gateway.drain().await, 0);
+    let close = loop {
+        match socket.next().await.unwrap().unwrap() {
+            Message::Close(frame) => break frame.unwrap(),
+            _ => {}
+        }
+    };
+    assert_eq!(u16::from(close.code), 1012);
+    assert!(close.reason.starts_with("retry in "), "{}", close.reason);
+    world.gateway.stop();
+}
