@@ -255,7 +255,7 @@ impl Commands<'_> {
         if let Some(retention) = topic.retention {
             command.push_str(&format!(" --config retention.ms={}", retention.as_millis()));
         }
-        self.problem(topic, "does not exist".to_owned(), &command)
+        self.problem(topic, "does not exist, or may not be described".to_owned(), &command)
     }
 
     fn partitions(&self, topic: &ExpectedTopic, found: i32) -> TopicProblem {

@@ -41,7 +41,7 @@ async fn each_problem_comes_with_its_command() {
         0,
         &[],
         Delete,
-        &["topic T: does not exist; run: kafka-topics.sh --bootstrap-server B --create --topic T \
+        &["topic T: does not exist, or may not be described; run: kafka-topics.sh --bootstrap-server B --create --topic T \
            --partitions 3 --replication-factor 1 --config cleanup.policy=delete \
            --config min.insync.replicas=1 --config retention.ms=86400000"],
     )
