@@ -84,13 +84,15 @@ pub enum RedisMode {
 pub struct Redis {
     pub url: Secret,
     pub username: Option<String>,
-    pub password: Option<Secret>,
+    pub password_file: Option<PathBuf>,
     pub ca_file: Option<PathBuf>,
     pub mode: RedisMode,
     pub sentinel_master: String,
-    pub nodes: Vec<String>,
+    pub sentinel_username: Option<String>,
+    pub sentinel_password_file: Option<PathBuf>,
     pub key_prefix: String,
-    pub timeout: Duration,
+    pub connect_timeout: Duration,
+    pub response_timeout: Duration,
 }
 
 /// Section `auth`.
@@ -420,25 +422,23 @@ fn redis(r: &Reader) -> Option<Redis> {
         ],
         RedisMode::Standalone,
     );
-    let password = r.path("redis.password_file").and_then(|path| {
-        Secret::from_file(&path)
-            .map_err(|error| r.problem("redis.password_file", error.to_string()))
-            .ok()
-    });
     let sentinel_master = r.text("redis.sentinel_master");
     if mode == RedisMode::Sentinel && sentinel_master.is_empty() {
         r.problem("redis.sentinel_master", "is required with redis.mode = \"sentinel\"");
     }
+    let timeout = |key: &str| r.duration(key, Duration::from_millis(10)..=seconds(2));
     let redis = Redis {
         url: Secret::new(r.text("redis.url")),
         username: r.optional("redis.username"),
-        password,
+        password_file: r.file("redis.password_file"),
         ca_file: r.file("redis.ca_file"),
         mode,
         sentinel_master,
-        nodes: r.list("redis.nodes"),
+        sentinel_username: r.optional("redis.sentinel_username"),
+        sentinel_password_file: r.file("redis.sentinel_password_file"),
         key_prefix: r.text("redis.key_prefix"),
-        timeout: r.duration("redis.timeout", Duration::from_millis(10)..=seconds(60)),
+        connect_timeout: timeout("redis.connect_timeout"),
+        response_timeout: timeout("redis.response_timeout"),
     };
     let url = redis.url.expose();
     if url.is_empty() {

@@ -112,8 +112,8 @@ fn each_bad_value_is_named() {
         "redis.url: is not a URL that starts with redis:// or rediss:// (from --set)",
     );
     check(
-        "http.tls.cert_file=/nowhere",
-        "http.tls.cert_file: /nowhere cannot be read: entity not found (from --set)",
+        "model.file=/nowhere",
+        "model.file: /nowhere cannot be read: entity not found (from --set)",
     );
     check("http", "--set: expected section.key=value");
     check("http=1", "http: is a section, expected one of its keys (from --set)");

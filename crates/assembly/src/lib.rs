@@ -1,0 +1,19 @@
+//! What every service does in the same way: read the configuration, turn it into the options of the
+//! adapters, check topics, name what is wrong.
+//!
+//! Beside the services themselves this is the only crate that knows both the configuration and the
+//! adapters. It decides nothing: each function maps one section.
+
+mod auth;
+mod kafka;
+mod model;
+mod server;
+mod start;
+mod store;
+
+pub use auth::{auth_options, rights, verifier};
+pub use kafka::{changes_topic, kafka_options, prepare_topics, quarantine_topic};
+pub use model::{load_model, self_links};
+pub use server::{allowed_origins, internal_server, public_server, public_url};
+pub use start::{ServiceArgs, StartError, common_metrics, explain, init, is_loopback};
+pub use store::{redis_options, start_store};
