@@ -4,7 +4,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rdkafka::admin::{
     AdminClient, AdminOptions, ConfigResource, NewTopic, OwnedResourceSpecifier, ResourceSpecifier,
@@ -18,6 +18,9 @@ use crate::{EmbeddedBroker, KafkaError, KafkaOptions};
 
 /// Brokers that hold each partition, where there are so many.
 const REPLICATION: i32 = 3;
+
+/// Between two looks for topics that were just created.
+const APPEAR_INTERVAL: Duration = Duration::from_millis(50);
 
 /// What Kafka does with old records of a topic.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -116,7 +119,17 @@ pub async fn ensure_topics(
     if let Some(broker) = embedded {
         return missing.iter().try_for_each(|t| broker.create_topic(&t.name, t.partitions));
     }
-    cluster.create(&missing, brokers.min(REPLICATION)).await
+    cluster.create(&missing, brokers.min(REPLICATION)).await?;
+    // A broker hears of a topic a moment after the controller has answered.
+    let deadline = Instant::now() + options.request_timeout;
+    while cluster.partitions(expected).await?.1.len() < expected.len() {
+        if Instant::now() > deadline {
+            let late = RdError::AdminOp(Code::OperationTimedOut);
+            return Err(failed("waiting for the created topics")(late));
+        }
+        tokio::time::sleep(APPEAR_INTERVAL).await;
+    }
+    Ok(())
 }
 
 struct Cluster {

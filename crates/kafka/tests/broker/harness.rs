@@ -172,8 +172,7 @@ impl Cluster {
 
     pub(crate) async fn create_replicated(&self, topic: &str, partitions: i32, replication: i32) {
         let new = NewTopic::new(topic, partitions, TopicReplication::Fixed(replication));
-        let results = self.admin.create_topics(&[new], &self.options).await.unwrap();
-        results[0].as_ref().unwrap();
+        self.make(new).await;
     }
 
     pub(crate) async fn create(&self, topic: &str, partitions: i32, settings: &[(&str, &str)]) {
@@ -181,8 +180,21 @@ impl Cluster {
         for (name, value) in settings {
             new = new.set(name, value);
         }
-        let results = self.admin.create_topics(&[new], &self.options).await.unwrap();
+        self.make(new).await;
+    }
+
+    async fn make(&self, new: NewTopic<'_>) {
+        let results = self.admin.create_topics([&new], &self.options).await.unwrap();
         results[0].as_ref().unwrap();
+        // A broker hears of it a moment after the controller has answered.
+        let deadline = Instant::now() + DEADLINE;
+        let known = || {
+            let metadata = self.admin.inner().fetch_metadata(None, DEADLINE).unwrap();
+            metadata.topics().iter().any(|topic| topic.name() == new.name)
+        };
+        while !known() {
+            assert!(Instant::now() < deadline, "topic {} does not appear", new.name);
+        }
     }
 
     pub(crate) fn high(&self, topic: &str, partition: i32) -> i64 {

@@ -148,11 +148,21 @@ async fn a_partition_added_live_is_read_from_its_first_record() {
     let mut tail = Tail::assigned(&options, &topic, StartAt::End);
     let grown = NewPartitions::new(&topic, 2);
     cluster.admin.create_partitions(&[grown], &cluster.options).await.unwrap();
+    // A producer that hears of one partition only would drop the record.
+    let partitions = || {
+        let metadata = cluster.admin.inner().fetch_metadata(Some(&topic), DEADLINE).unwrap();
+        metadata.topics()[0].partitions().len()
+    };
+    let deadline = std::time::Instant::now() + DEADLINE;
+    while partitions() < 2 {
+        assert!(std::time::Instant::now() < deadline, "the partition does not appear");
+    }
     let producer: BaseProducer =
         ClientConfig::new().set("bootstrap.servers", kafka.bootstrap()).create().unwrap();
     let first = BaseRecord::to(&topic).partition(1).key("k").payload("first");
     producer.send(first).ok().unwrap();
     producer.flush(DEADLINE).unwrap();
+    assert_eq!(cluster.high(&topic, 1), 1, "the record is written");
     tail.until_records(1);
     assert!(tail.events.contains(&Event::Assigned(1, 0)));
     assert_eq!(tail.texts(), ["first"]);
