@@ -19,6 +19,19 @@ pub struct CaptureOptions {
     pub idempotency_max: usize,
 }
 
+impl From<&tidewire_config::Capture> for CaptureOptions {
+    fn from(section: &tidewire_config::Capture) -> Self {
+        Self {
+            change_bytes_max: section.change_max_bytes,
+            bulk_lines_max: section.bulk_lines_max,
+            bulk_bytes_max: section.bulk_bytes_max,
+            in_flight_max: section.in_flight_max,
+            idempotency_ttl: section.idempotency_ttl,
+            idempotency_max: section.idempotency_max,
+        }
+    }
+}
+
 impl Default for CaptureOptions {
     /// The defaults of the configuration.
     fn default() -> Self {
