@@ -5,7 +5,8 @@ use std::time::Duration;
 use anyhow::{Context as _, bail};
 use tidewire_config::Settings;
 use tidewire_kafka::{
-    CleanupPolicy, EmbeddedBroker, ExpectedTopic, KafkaOptions, check_topics, ensure_topics,
+    CleanupPolicy, EmbeddedBroker, ExpectedTopic, KafkaError, KafkaOptions, TopicProblem,
+    check_topics, ensure_topics,
 };
 use tokio::time::{Instant, sleep};
 use tracing::warn;
@@ -14,8 +15,8 @@ use crate::start::StartError;
 
 /// Between two tries to reach the cluster at start.
 const RETRY: Duration = Duration::from_secs(1);
-/// A change topic that keeps less than this cannot carry a resume over a night.
-const RETENTION_MIN: Duration = Duration::from_secs(24 * 60 * 60);
+/// How long a topic of changes keeps records that is created here, and what is advised.
+const RETENTION: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 
 /// The options of reader, writer and admin client.
 ///
@@ -43,9 +44,9 @@ pub fn kafka_options(settings: &Settings, client_id: &str) -> Result<KafkaOption
 pub fn changes_topic(settings: &Settings) -> ExpectedTopic {
     ExpectedTopic {
         name: settings.kafka.changes_topic.clone(),
-        partitions: if settings.kafka.create_topics { settings.kafka.partitions } else { 1 },
+        partitions: settings.kafka.partitions,
         cleanup: CleanupPolicy::Delete,
-        retention: Some(RETENTION_MIN),
+        retention: Some(RETENTION),
     }
 }
 
@@ -73,16 +74,15 @@ pub async fn prepare_topics(
 ) -> anyhow::Result<()> {
     let until = Instant::now() + settings.kafka.start_timeout;
     loop {
-        let outcome = async {
-            if settings.kafka.create_topics {
-                ensure_topics(options, embedded, expected).await?;
+        match check(settings, options, embedded, expected).await {
+            Ok((wrong, advice)) if wrong.is_empty() => {
+                for advice in advice {
+                    warn!(topic = %advice.topic, "{advice}");
+                }
+                return Ok(());
             }
-            check_topics(options, expected).await
-        };
-        match outcome.await {
-            Ok(problems) if problems.is_empty() => return Ok(()),
-            Ok(problems) => {
-                let lines: Vec<String> = problems.iter().map(ToString::to_string).collect();
+            Ok((_, all)) => {
+                let lines: Vec<String> = all.iter().map(ToString::to_string).collect();
                 bail!("topics are not as they must be:\n  {}", lines.join("\n  "));
             }
             Err(e) if Instant::now() < until => {
@@ -95,4 +95,26 @@ pub async fn prepare_topics(
             }
         }
     }
+}
+
+/// What is wrong, and what is wrong or advised.
+async fn check(
+    settings: &Settings,
+    options: &KafkaOptions,
+    embedded: Option<&EmbeddedBroker>,
+    expected: &[ExpectedTopic],
+) -> Result<(Vec<TopicProblem>, Vec<TopicProblem>), KafkaError> {
+    if settings.kafka.create_topics {
+        ensure_topics(options, embedded, expected).await?;
+    }
+    // How many partitions and how long a retention an existing topic has is its operator's business;
+    // what else is wrong with it, or that it is missing, ends the start.
+    let wrong = check_topics(options, &lenient(expected)).await?;
+    Ok((wrong, check_topics(options, expected).await?))
+}
+
+fn lenient(expected: &[ExpectedTopic]) -> Vec<ExpectedTopic> {
+    let lenient =
+        |topic: &ExpectedTopic| ExpectedTopic { partitions: 1, retention: None, ..topic.clone() };
+    expected.iter().map(lenient).collect()
 }

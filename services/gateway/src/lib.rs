@@ -19,6 +19,7 @@ mod router_thread;
 mod sessions;
 mod shared;
 mod tickets;
+pub mod wiring;
 
 pub use gateway::{Gateway, StartError};
 pub use options::{GatewayOptions, GatewayParts, PoisonSink};

@@ -1,5 +1,7 @@
 //! The whole way in one process: a record written to the embedded broker reaches a WebSocket client.
 
+#![expect(clippy::unwrap_used, reason = "tests may unwrap")]
+
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;

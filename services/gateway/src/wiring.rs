@@ -1,0 +1,267 @@
+//! The one file of the gateway that knows all adapters: from the configuration to a running replica.
+
+use std::sync::Arc;
+
+use anyhow::{Context as _, anyhow};
+use tidewire_assembly::{
+    StartError, allowed_origins, auth_options, changes_topic, common_metrics, internal_server,
+    is_loopback, kafka_options, load_model, prepare_topics, public_server, public_url,
+    quarantine_topic, rights, self_links, start_store, verifier,
+};
+use tidewire_auth::unix_now;
+use tidewire_config::Settings;
+use tidewire_http::{Server, ServerHandle};
+use tidewire_kafka::{EmbeddedBroker, KafkaOptions, PoisonRecord, Quarantine, Reader, StartAt};
+use tidewire_log::LogRecord;
+use tidewire_router::{SHARDS_MAX, ShardIndex, ShardLimits};
+use tidewire_runtime::Tasks;
+use tidewire_sockets::ShardOptions;
+use tidewire_store::Store;
+use tidewire_telemetry::{GatewayMetrics, Registry};
+use tidewire_wire::ws::Limits;
+use tokio::time::{Duration, Instant, sleep};
+use tracing::info;
+
+use crate::gateway::Gateway;
+use crate::options::{GatewayOptions, GatewayParts, PoisonSink};
+
+/// How long a socket that is being closed may take.
+const LINGER: Duration = Duration::from_secs(3);
+/// Commands that may wait for a shard.
+const SHARD_COMMANDS_MAX: usize = 4096;
+/// Bytes in the logs of a shard's views beyond which it takes no more events for now.
+const BACKLOG_BYTES_MAX: usize = 8 * 1024 * 1024;
+/// How often the start looks whether all partitions are assigned.
+const LOOK: Duration = Duration::from_millis(20);
+
+/// What differs between a service of its own and `tidewire dev`.
+#[derive(Default)]
+pub struct Surroundings {
+    /// Development: the development secret and pages from any port of localhost are let in.
+    pub development: bool,
+    /// The embedded broker, in place of a cluster.
+    pub embedded: Option<(KafkaOptions, Arc<EmbeddedBroker>)>,
+    /// A store in place of Redis.
+    pub store: Option<Arc<dyn Store>>,
+}
+
+/// A replica with its listeners bound, ready to serve.
+pub struct Wired {
+    /// The replica.
+    pub gateway: Gateway,
+    /// Its public listener, not serving yet.
+    pub public: Server,
+    /// Its internal listener, not serving yet.
+    pub internal: Server,
+    /// Where clients reach it.
+    pub public_url: String,
+}
+
+/// A replica that serves.
+pub struct Running {
+    /// The replica.
+    pub gateway: Gateway,
+    /// The public listener.
+    pub public: ServerHandle,
+    /// The internal listener.
+    pub internal: ServerHandle,
+}
+
+/// Builds a replica: listeners, topics, log reader, store, shards.
+///
+/// # Errors
+/// [`StartError`]: with which code to end, and why.
+pub async fn wire(
+    settings: &Settings,
+    registry: &Registry,
+    surroundings: Surroundings,
+    tasks: &Tasks,
+) -> Result<Wired, StartError> {
+    let development = surroundings.development;
+    let model = load_model(settings)?;
+    let verifier = verifier(&auth_options(settings, development || is_loopback(settings)))?;
+    let rights = rights(settings)?;
+    let kafka = match &surroundings.embedded {
+        Some((options, _)) => options.clone(),
+        None => kafka_options(settings, "tidewire-gateway")?,
+    };
+    let store = match surroundings.store {
+        Some(store) => Some(store),
+        None => start_store(settings, tasks)?,
+    };
+    let bind = |error| StartError::Other(anyhow::Error::new(error));
+    let public = Server::bind(public_server(settings, development)).await.map_err(bind)?;
+    let internal = Server::bind(internal_server(settings)).await.map_err(bind)?;
+    let public_url = public_url(settings, public.local_addr());
+    let links = self_links(settings, &public_url)?;
+    let topics = [changes_topic(settings), quarantine_topic(settings)];
+    let embedded = surroundings.embedded.as_ref().map(|(_, broker)| &**broker);
+    prepare_topics(settings, &kafka, embedded, &topics).await?;
+    let changes = &settings.kafka.changes_topic;
+    let reader = Reader::start(&kafka, changes, StartAt::End).map_err(anyhow::Error::new)?;
+    let quarantine = Quarantine::start(&kafka, &settings.kafka.quarantine_topic);
+    let quarantine = quarantine.map_err(anyhow::Error::new)?;
+    // So that the first socket need not wait for the keys; a key server that is away is tried again.
+    verifier.refresh_keys(unix_now()).await;
+    let keys = Arc::clone(&verifier);
+    let shutdown = tasks.shutdown().clone();
+    tasks.spawn("keys", async move {
+        tokio::select! {
+            () = keys.keep_keys_fresh() => {}
+            () = shutdown.cancelled() => {}
+        }
+    });
+    let parts = GatewayParts {
+        options: options(settings, development, &public_url),
+        model,
+        links,
+        rights,
+        verifier,
+        store,
+        reader: Box::new(reader),
+        poison: Arc::new(ToQuarantine { quarantine, topic: changes.clone() }),
+        common: common_metrics(registry)?,
+        metrics: GatewayMetrics::register(registry).map_err(anyhow::Error::new)?,
+        tasks: tasks.clone(),
+    };
+    let gateway = Gateway::start(parts).map_err(anyhow::Error::new)?;
+    Ok(Wired { gateway, public, internal, public_url })
+}
+
+impl Wired {
+    /// Serves; the internal listener at once, so that probes are answered while partitions are being
+    /// assigned, which it waits for.
+    ///
+    /// # Errors
+    /// Kafka did not answer in time.
+    pub async fn serve(
+        self,
+        settings: &Settings,
+        registry: &Registry,
+        more: tidewire_http::Site,
+        tasks: &Tasks,
+    ) -> Result<Running, StartError> {
+        let Self { gateway, public, internal, .. } = self;
+        let shutdown = tasks.shutdown();
+        let inside = gateway.internal_site(registry);
+        let internal = internal.serve(inside, tasks, shutdown.clone());
+        let public = public.serve(gateway.public_site().join(more), tasks, shutdown.clone());
+        let until = Instant::now() + settings.kafka.start_timeout;
+        while !gateway.is_ready() {
+            if shutdown.is_cancelled() {
+                return Err(anyhow!("told to stop before it was ready").into());
+            }
+            if Instant::now() >= until {
+                return Err(anyhow!(
+                    "kafka at {} (kafka.brokers) did not answer in time",
+                    settings.kafka.brokers
+                )
+                .into());
+            }
+            sleep(LOOK).await;
+        }
+        info!(public = %public.local_addr(), internal = %internal.local_addr(), "ready");
+        Ok(Running { gateway, public, internal })
+    }
+}
+
+impl Running {
+    /// Takes no new connection, closes the open ones over the drain window, and ends. Returns how many
+    /// sockets did not go in time.
+    pub async fn drain(self, tasks: &Tasks) -> usize {
+        // Listening goes on: a client that comes now is told 503 and goes to another replica.
+        let left = self.gateway.drain().await;
+        self.public.stop_accepting();
+        self.internal.stop_accepting();
+        self.gateway.stop();
+        tasks.shutdown().cancel();
+        for name in tasks.join_all(LINGER).await {
+            info!(task = name, "did not end in time");
+        }
+        left
+    }
+}
+
+fn options(settings: &Settings, development: bool, public_url: &str) -> GatewayOptions {
+    let (gateway, http) = (&settings.gateway, &settings.http);
+    GatewayOptions {
+        shards: shards(gateway.shards),
+        sockets: ShardOptions {
+            limits: Limits {
+                frame_bytes_max: gateway.frame_bytes_max,
+                message_bytes_max: gateway.message_bytes_max,
+            },
+            ping_interval: gateway.ping_interval,
+            pong_timeout: gateway.pong_timeout,
+            linger: LINGER,
+            inbound_messages_per_minute: gateway.inbound_messages_per_minute,
+            commands_max: SHARD_COMMANDS_MAX,
+        },
+        limits: ShardLimits {
+            queue_bytes_max: gateway.queue_bytes_max,
+            backlog_bytes_max: BACKLOG_BYTES_MAX,
+        },
+        all_keys_words: settings.model.all_keys_words.clone(),
+        path_token: settings.auth.path_token,
+        origins: allowed_origins(settings, development),
+        connections_per_tenant_max: http.connections_per_tenant_max,
+        connections_per_principal_max: http.connections_per_principal_max,
+        ticket_ttl: settings.auth.ticket_ttl,
+        drain_window: gateway.drain_window,
+        drain_retry: gateway.drain_retry,
+        public_url: public_url.to_owned(),
+    }
+}
+
+/// As many as configured, else as many as cores.
+fn shards(configured: ShardIndex) -> ShardIndex {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let wanted = if configured == 0 { cores } else { usize::from(configured) };
+    ShardIndex::try_from(wanted.clamp(1, SHARDS_MAX)).unwrap_or(1)
+}
+
+struct ToQuarantine {
+    quarantine: Quarantine,
+    topic: String,
+}
+
+impl PoisonSink for ToQuarantine {
+    fn put(&self, record: &LogRecord<'_>, reason: &str) {
+        self.quarantine.put(&PoisonRecord { topic: &self.topic, record: *record, reason });
+    }
+
+    fn lost(&self) -> u64 {
+        self.quarantine.lost()
+    }
+}
+
+/// Runs a replica until it is told to stop; then drains it.
+///
+/// # Errors
+/// [`StartError`].
+pub async fn run(settings: &Settings, registry: &Registry) -> Result<(), StartError> {
+    let mut signals = tidewire_runtime::Signals::install().context("no signals")?;
+    let tasks = Tasks::new(tidewire_runtime::Shutdown::new());
+    let start = async {
+        let wired = wire(settings, registry, Surroundings::default(), &tasks).await?;
+        wired.serve(settings, registry, tidewire_http::Site::new(), &tasks).await
+    };
+    let running = tokio::select! {
+        running = start => running?,
+        _ = signals.wait() => return Ok(()),
+    };
+    let failed = tokio::select! {
+        signal = signals.wait() => {
+            info!(signal = ?signal, "told to stop");
+            false
+        }
+        // A task that panicked ends the service.
+        () = tasks.shutdown().cancelled() => true,
+    };
+    let left = running.drain(&tasks).await;
+    info!(left, "stopped");
+    if failed {
+        return Err(anyhow!("a task failed: {}", tasks.failed().join(", ")).into());
+    }
+    Ok(())
+}

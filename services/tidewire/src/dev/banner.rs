@@ -1,0 +1,49 @@
+//! What `tidewire dev` prints once it serves.
+
+use std::fmt;
+
+/// The facts that it shows.
+pub struct Banner<'a> {
+    pub url: String,
+    pub internal: String,
+    pub token: String,
+    pub embedded: bool,
+    pub rate: f64,
+    pub seed: u64,
+    pub taken: &'a [String],
+}
+
+impl fmt::Display for Banner<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { url, internal, token, .. } = self;
+        let ws = url.replacen("http", "ws", 1);
+        writeln!(f)?;
+        for line in self.taken {
+            writeln!(f, "  note: {line}")?;
+        }
+        writeln!(f, "  Tidewire is running. Open {url}/ and watch voyages change.\n")?;
+        if self.rate > 0.0 {
+            let (rate, seed) = (self.rate, self.seed);
+            writeln!(f, "  A simulated fleet makes {rate} changes a second (--rate, --seed {seed}).")?;
+        }
+        if self.embedded {
+            writeln!(f, "  Broker and store are embedded and forget everything at the end: for development only.")?;
+        }
+        writeln!(f, "  Health and metrics: {internal}/health/ready  {internal}/metrics\n")?;
+        writeln!(f, "  In another terminal:\n")?;
+        writeln!(f, "    tidewire watch Voyage '*' '*' --url {ws}\n")?;
+        writeln!(f, "    TOKEN={token}\n")?;
+        writeln!(
+            f,
+            "    curl -N -H \"Authorization: Bearer $TOKEN\" -H 'Accept: text/event-stream' \\\n      \
+             {url}/ws/rest/WebSocketObjectSubscription/PortCall/U/*/-\n"
+        )?;
+        writeln!(
+            f,
+            "    curl -H \"Authorization: Bearer $TOKEN\" -H 'Content-Type: application/json' \\\n      \
+             -d '{{\"objectType\":\"Port\",\"key\":1,\"operation\":\"C\",\"new\":{{\"key\":1,\"portName\":\"Bergen\"}},\"old\":null}}' \\\n      \
+             {url}/api/v1/changes\n"
+        )?;
+        writeln!(f, "  Ctrl-C stops it.")
+    }
+}

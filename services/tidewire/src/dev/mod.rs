@@ -1,0 +1,223 @@
+//! `tidewire dev`: gateway, capture, the embedded broker, an in-memory store, a simulated fleet and a page
+//! that shows it move, in one process.
+//!
+//! Only for this machine: it listens on loopback, gives a token to whoever asks there, and forgets
+//! everything when it ends.
+
+mod banner;
+mod fleet;
+mod page;
+
+use std::net::{SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use tidewire_assembly::{
+    StartError, auth_options, explain, is_loopback, kafka_options, load_model, verifier,
+};
+use tidewire_auth::{Secret, dev_secret};
+use tidewire_capture::{Capture, CaptureOptions, Parts};
+use tidewire_config::{Service, Settings, Sources};
+use tidewire_event::Tenant;
+use tidewire_gateway::wiring::{Surroundings, wire};
+use tidewire_kafka::{EmbeddedBroker, KafkaOptions, Writer};
+use tidewire_runtime::{Clock, Exit, Shutdown, Signals, Tasks};
+use tidewire_store::{MemoryLimits, MemoryStore, Store};
+use tidewire_telemetry::{CaptureMetrics, CommonMetrics, LogFormat, Registry};
+
+use crate::token::DEV_SECRET_FILE;
+use banner::Banner;
+
+/// The tenant of the simulated fleet.
+pub const TENANT: &str = "demo";
+/// Partitions of the embedded broker's topic.
+const PARTITIONS: &str = "3";
+
+/// Where to listen and what to simulate.
+#[derive(clap::Args, Debug)]
+pub struct Args {
+    /// The port of sockets, page and changes; 0 takes any free one.
+    #[arg(long)]
+    port: Option<u16>,
+    /// The port of health and metrics; 0 takes any free one.
+    #[arg(long)]
+    internal_port: Option<u16>,
+    /// Simulated changes a second; 0 is none.
+    #[arg(long, default_value_t = 5.0, value_parser = rate)]
+    rate: f64,
+    /// The seed of the simulated fleet.
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// A configuration file.
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// One setting, over file and environment; may be given more than once.
+    #[arg(long, value_name = "SECTION.KEY=VALUE")]
+    set: Vec<String>,
+}
+
+fn rate(text: &str) -> Result<f64, String> {
+    let rate: f64 = text.parse().map_err(|_| format!("{text:?} is not a number"))?;
+    if (0.0..=10_000.0).contains(&rate) {
+        Ok(rate)
+    } else {
+        Err(format!("{text:?} is not from 0 to 10000"))
+    }
+}
+
+pub fn run(args: Args) -> ExitCode {
+    let outcome = tokio::runtime::Runtime::new()
+        .map_err(|e| StartError::Other(anyhow::Error::new(e)))
+        .and_then(|runtime| runtime.block_on(serve(args)));
+    match outcome {
+        Ok(()) => Exit::Clean.into(),
+        Err(e) => {
+            eprintln!("tidewire dev: {}", explain(&e));
+            e.exit().into()
+        }
+    }
+}
+
+async fn serve(args: Args) -> Result<(), StartError> {
+    let secret_file = Path::new(DEV_SECRET_FILE);
+    let secret = dev_secret(secret_file).map_err(anyhow::Error::new)?;
+    let (settings, taken) = settings(&args, secret_file)?;
+    tidewire_telemetry::init(
+        if settings.log.json { LogFormat::Json } else { LogFormat::Text },
+        &settings.log.level,
+    )
+    .map_err(|e| StartError::Values(vec![format!("log.level: {e}")]))?;
+    if !is_loopback(&settings) {
+        let text = "tidewire dev gives a token to whoever asks, so it listens on loopback alone: \
+                    http.listen and internal.listen must be 127.0.0.1 or ::1";
+        return Err(StartError::Values(vec![text.to_owned()]));
+    }
+    let mut signals = Signals::install().context("no signals")?;
+    let tasks = Tasks::new(Shutdown::new());
+    let registry = Registry::new();
+    let started = start(&args, &settings, &registry, &secret, &tasks);
+    let started = tokio::select! {
+        started = started => started?,
+        _ = signals.wait() => return Ok(()),
+    };
+    print!("{}", Banner { taken: &taken, ..started.banner(&args, &secret)? });
+    tokio::select! {
+        _ = signals.wait() => {}
+        () = tasks.shutdown().cancelled() => {}
+    }
+    println!("\nstopping");
+    started.running.drain(&tasks).await;
+    match tasks.failed().as_slice() {
+        [] => Ok(()),
+        failed => Err(anyhow::anyhow!("a task failed: {}", failed.join(", ")).into()),
+    }
+}
+
+/// The configuration, with the development secret and with ports that are free. What was taken comes
+/// back as notes for the banner.
+fn settings(args: &Args, secret_file: &Path) -> Result<(Settings, Vec<String>), StartError> {
+    let mut sources = Sources::from_env()
+        .file(args.config.as_deref())
+        // Below what the user says: shorter drains and less log than in production.
+        .set([
+            format!("auth.hs256_secret_file={}", secret_file.display()),
+            format!("kafka.partitions={PARTITIONS}"),
+            "gateway.drain_window=0s".to_owned(),
+            "log.level=warn".to_owned(),
+        ])
+        .set(args.set.clone());
+    let mut taken = Vec::new();
+    for (flag, key, port, default) in [
+        ("--port", "http.listen", args.port, 8080),
+        ("--internal-port", "internal.listen", args.internal_port, 8081),
+    ] {
+        let chosen = port.is_some() || args.set.iter().any(|set| set.starts_with(key));
+        let wanted = SocketAddr::from(([127, 0, 0, 1], port.unwrap_or(default)));
+        if !chosen && TcpListener::bind(wanted).is_err() {
+            taken.push(format!("port {default} is taken, using a free one ({flag} chooses)"));
+            sources = sources.flag(flag, key, "127.0.0.1:0");
+        } else if port.is_some() {
+            sources = sources.flag(flag, key, wanted.to_string());
+        }
+    }
+    Ok((tidewire_config::load(Service::Dev, sources)?, taken))
+}
+
+/// Everything that runs.
+struct Started {
+    running: tidewire_gateway::wiring::Running,
+    public_url: String,
+    embedded: bool,
+    // Ends with the process.
+    _broker: Option<Arc<EmbeddedBroker>>,
+}
+
+impl Started {
+    fn banner<'a>(&self, args: &Args, secret: &Secret) -> anyhow::Result<Banner<'a>> {
+        Ok(Banner {
+            url: self.public_url.clone(),
+            internal: format!("http://{}", self.running.internal.local_addr()),
+            token: page::mint(secret)?.0,
+            embedded: self.embedded,
+            rate: args.rate,
+            seed: args.seed,
+            taken: &[],
+        })
+    }
+}
+
+async fn start(
+    args: &Args,
+    settings: &Settings,
+    registry: &Registry,
+    secret: &Secret,
+    tasks: &Tasks,
+) -> Result<Started, StartError> {
+    let broker = match settings.kafka.brokers.as_str() {
+        "" => Some(Arc::new(EmbeddedBroker::start().map_err(anyhow::Error::new)?)),
+        _ => None,
+    };
+    let kafka = match &broker {
+        // The embedded broker holds an empty fetch for as long as it is told to.
+        Some(broker) => {
+            KafkaOptions { fetch_wait: std::time::Duration::from_millis(5), ..broker.options() }
+        }
+        None => kafka_options(settings, "tidewire-dev")?,
+    };
+    let memory = || -> Arc<dyn Store> { Arc::new(MemoryStore::new(MemoryLimits::default())) };
+    let surroundings = Surroundings {
+        development: true,
+        embedded: broker.clone().map(|broker| (kafka.clone(), broker)),
+        store: settings.redis.is_none().then(memory),
+    };
+    let wired = wire(settings, registry, surroundings, tasks).await?;
+    let writer = Writer::start(&kafka, &settings.kafka.changes_topic).map_err(anyhow::Error::new)?;
+    let capture = Capture::start(
+        CaptureOptions::from(&settings.capture),
+        Parts {
+            writer: Arc::new(writer),
+            verifier: verifier(&auth_options(settings, true))?,
+            model: load_model(settings)?,
+            metrics: CaptureMetrics::register(registry).map_err(anyhow::Error::new)?,
+            common: CommonMetrics::register(&Registry::new()).map_err(anyhow::Error::new)?,
+            clock: Clock::system(),
+        },
+    );
+    let public_url = wired.public_url.clone();
+    let more = capture.site().join(page::site(secret));
+    let running = wired.serve(settings, registry, more, tasks).await?;
+    if args.rate > 0.0 {
+        let tenant = Tenant::new(TENANT).map_err(anyhow::Error::new)?;
+        let sail = fleet::sail(capture.intake().clone(), tenant, args.seed, args.rate);
+        let shutdown = tasks.shutdown().clone();
+        tasks.spawn("fleet", async move {
+            tokio::select! {
+                () = sail => {}
+                () = shutdown.cancelled() => {}
+            }
+        });
+    }
+    Ok(Started { running, public_url, embedded: broker.is_some(), _broker: broker })
+}
