@@ -1,5 +1,6 @@
 //! What librdkafka tells beside records: log lines and errors of the whole client.
 
+use std::collections::BTreeMap;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -7,6 +8,7 @@ use rdkafka::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::ConsumerContext;
 use rdkafka::error::KafkaError;
+use serde::Deserialize;
 
 /// Most bytes of an error's text that are kept.
 const TEXT_BYTES_MAX: usize = 512;
@@ -16,6 +18,27 @@ const TEXT_BYTES_MAX: usize = 512;
 pub(crate) struct Notes {
     served: AtomicU64,
     last_error: Mutex<Option<String>>,
+    lag: Mutex<Vec<(i32, i64)>>,
+}
+
+/// What is read of librdkafka's statistics (STATISTICS.md there): the records between the position and
+/// the last stable offset, -1 where it is not known.
+#[derive(Deserialize)]
+struct Statistics {
+    #[serde(default)]
+    topics: BTreeMap<String, TopicStatistics>,
+}
+
+#[derive(Deserialize)]
+struct TopicStatistics {
+    #[serde(default)]
+    partitions: BTreeMap<i32, PartitionStatistics>,
+}
+
+#[derive(Deserialize)]
+struct PartitionStatistics {
+    #[serde(default)]
+    consumer_lag: i64,
 }
 
 impl Notes {
@@ -38,6 +61,21 @@ impl Notes {
 
     pub(crate) fn clear_error(&self) {
         *self.lock() = None;
+    }
+
+    /// The lag of each partition, as the last statistics told it.
+    pub(crate) fn lag(&self) -> Vec<(i32, i64)> {
+        self.lag.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone()
+    }
+
+    fn statistics(&self, json: &[u8]) {
+        self.served.fetch_add(1, Ordering::Relaxed);
+        let Ok(statistics) = serde_json::from_slice::<Statistics>(json) else { return };
+        let partitions = statistics.topics.into_values().flat_map(|topic| topic.partitions);
+        let lag = partitions.map(|(partition, p)| (partition, p.consumer_lag));
+        // -1 is librdkafka's own "unassigned" partition.
+        let lag = lag.filter(|(partition, lag)| *partition >= 0 && *lag >= 0).collect();
+        *self.lag.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = lag;
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Option<String>> {
@@ -72,8 +110,8 @@ impl ClientContext for Context {
         self.0.log(level, facility, text);
     }
 
-    fn stats_raw(&self, _statistics: &[u8]) {
-        self.0.served.fetch_add(1, Ordering::Relaxed);
+    fn stats_raw(&self, statistics: &[u8]) {
+        self.0.statistics(statistics);
     }
 
     fn error(&self, error: KafkaError, reason: &str) {

@@ -11,6 +11,7 @@
 //! anything; blocking calls to the cluster are made by threads that serve no reader.
 
 mod admin;
+mod bare;
 mod context;
 mod embedded;
 mod options;
@@ -21,6 +22,7 @@ mod watch;
 mod writer;
 
 pub use admin::{CleanupPolicy, ExpectedTopic, TopicProblem, check_topics, ensure_topics};
+pub use bare::BareConsumer;
 pub use embedded::EmbeddedBroker;
 pub use options::{KafkaError, KafkaOptions};
 pub use quarantine::{PoisonRecord, QUARANTINE_VALUE_BYTES_MAX, Quarantine};

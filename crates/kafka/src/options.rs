@@ -148,6 +148,8 @@ impl KafkaOptions {
             ("topic.metadata.refresh.interval.ms", &refresh),
             // The most that waits between librdkafka and a router that has stopped to poll.
             ("queued.max.messages.kbytes", "16384"),
+            // For the lag of each partition.
+            ("statistics.interval.ms", "5000"),
             ("fetch.error.backoff.ms", "100"),
             ("fetch.queue.backoff.ms", "5"),
         ] {

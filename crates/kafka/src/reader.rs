@@ -277,6 +277,10 @@ impl LogReader for Reader {
         handed
     }
 
+    fn lag(&self) -> Vec<(Partition, i64)> {
+        self.notes.lag().into_iter().map(|(partition, lag)| (Partition(partition), lag)).collect()
+    }
+
     fn on_ready(&mut self, wake: Arc<dyn Fn() + Send + Sync>) {
         *self.wake.0.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&wake));
         // What came before has woken nobody.

@@ -104,6 +104,12 @@ pub trait LogReader: Send {
     /// must return at once.
     fn on_ready(&mut self, wake: Arc<dyn Fn() + Send + Sync>);
 
+    /// How many records lie between the position and the end of each partition, as far as it is known; a
+    /// few seconds old.
+    fn lag(&self) -> Vec<(Partition, i64)> {
+        Vec::new()
+    }
+
     /// True once every partition has been assigned a number: the reader is ready to serve.
     fn is_assigned(&self) -> bool;
 }

@@ -7,7 +7,7 @@
 use std::io::{self, ErrorKind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 use mio::{Events, Poll, Token, Waker};
@@ -35,6 +35,8 @@ const COMMANDS_PER_TURN: usize = 1024;
 const EVENTS_PER_TURN: usize = 512;
 /// How long the thread sleeps at most.
 const SLEEP_MAX: Duration = Duration::from_millis(500);
+/// Between two looks at the lag.
+const LAG_INTERVAL: Duration = Duration::from_secs(2);
 const WAKE: Token = Token(0);
 
 /// What the router is told besides the log.
@@ -146,7 +148,13 @@ pub(crate) struct RouterParts {
 
 impl RouterSeat {
     pub(crate) fn start(self, parts: RouterParts, tasks: &Tasks) -> io::Result<()> {
-        let mut thread = RouterThread { seat: self, parts, replies: Vec::new(), stopped: false };
+        let mut thread = RouterThread {
+            seat: self,
+            parts,
+            replies: Vec::new(),
+            lag_at: Instant::now(),
+            stopped: false,
+        };
         let wake = Arc::clone(&thread.seat.wake);
         thread.parts.reader.on_ready(Arc::new(move || wake.call()));
         tasks.spawn_thread("router", move || thread.run())?;
@@ -158,6 +166,7 @@ struct RouterThread {
     seat: RouterSeat,
     parts: RouterParts,
     replies: Vec<oneshot::Sender<()>>,
+    lag_at: Instant,
     stopped: bool,
 }
 
@@ -183,10 +192,21 @@ impl RouterThread {
                 self.parts.health.set_assigned();
                 info!("all partitions are assigned");
             }
+            self.show_lag(Instant::now());
             *self.seat.stats.lock() = RouterStatus {
                 stats: self.parts.router.stats(),
                 subscriptions: self.parts.router.subscriptions(),
             };
+        }
+    }
+
+    fn show_lag(&mut self, now: Instant) {
+        if now < self.lag_at {
+            return;
+        }
+        self.lag_at = now + LAG_INTERVAL;
+        for (partition, lag) in self.parts.reader.lag() {
+            self.parts.metrics.kafka_lag_records.set(partition.0, lag);
         }
     }
 
