@@ -1,0 +1,122 @@
+#!/usr/bin/env bash
+# What the tests need besides a build: real servers, clients in other languages, a browser. Installs what is
+# missing by apt where it may (root, or sudo without a password, on Debian or Ubuntu); else names it and goes
+# on: the tests that need it say SKIPPED. The rest goes into the target folder:
+#   target/venv   Python with confluent-kafka
+#   target/node   playwright-core
+#   target/kafka  Apache Kafka: fetched by the tests' own kit, with Maven, when the first test wants it
+# With TIDEWIRE_TEST_REQUIRE_REAL=1 whatever cannot be had is an error.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+CONFLUENT_KAFKA=2.16.1
+PLAYWRIGHT_CORE=1.65.1
+
+target=${CARGO_TARGET_DIR:-target}
+mkdir -p "$target"
+lacking=()
+
+# command, Debian package, what it is for
+readonly PARTS=(
+    "java       default-jdk-headless  Apache_Kafka"
+    "javac      default-jdk-headless  the_Java_client"
+    "mvn        maven                 Apache_Kafka"
+    "redis-server redis-server        Redis"
+    "redis-sentinel redis-sentinel    Redis_Sentinel"
+    "kcat       kcat                  records_from_the_command_line"
+    "chromium   chromium              the_page_in_a_browser"
+    "node       nodejs                the_page_in_a_browser"
+    "npm        npm                   the_page_in_a_browser"
+    "nginx      nginx-light           the_proxy_sample"
+)
+
+has() { PATH=$PATH:/usr/sbin:/usr/local/sbin command -v "$1" >/dev/null; }
+
+has_venv() { python3 -c 'import venv, ensurepip' 2>/dev/null; }
+
+missing_packages() {
+    local part command package
+    for part in "${PARTS[@]}"; do
+        read -r command package _ <<<"$part"
+        has "$command" || echo "$package"
+    done
+    has_venv || printf '%s\n' python3 python3-venv
+}
+
+as_root() {
+    if [ "$(id -u)" = 0 ]; then "$@"; else sudo -n "$@"; fi
+}
+
+may_install() {
+    has apt-get && { [ "$(id -u)" = 0 ] || { has sudo && sudo -n true 2>/dev/null; }; }
+}
+
+# A server that is installed for its tests must not also start as a service of the machine.
+install() {
+    local policy=/usr/sbin/policy-rc.d ours=no failed=0
+    if [ ! -e "$policy" ]; then
+        ours=yes
+        printf '#!/bin/sh\nexit 101\n' | as_root tee "$policy" >/dev/null
+        as_root chmod +x "$policy"
+    fi
+    as_root apt-get update -q -o=Dpkg::Use-Pty=0 >"$target/apt.log" 2>&1 || true
+    as_root env DEBIAN_FRONTEND=noninteractive \
+        apt-get install -y -q --no-install-recommends -o=Dpkg::Use-Pty=0 "$@" >>"$target/apt.log" 2>&1 || failed=1
+    [ "$ours" = no ] || as_root rm -f "$policy"
+    return "$failed"
+}
+
+mapfile -t packages < <(missing_packages | sort -u)
+if [ "${#packages[@]}" -gt 0 ]; then
+    if may_install; then
+        echo "installing for the tests: ${packages[*]}"
+        if ! install "${packages[@]}"; then
+            tail -n 5 "$target/apt.log" >&2
+            # One that can't be had must not keep the others away.
+            for package in "${packages[@]}"; do install "$package" || true; done
+        fi
+    elif has apt-get; then
+        echo "for all tests: sudo apt-get install --no-install-recommends ${packages[*]}"
+    else
+        echo "for all tests, install what Debian calls: ${packages[*]}"
+    fi
+fi
+for part in "${PARTS[@]}"; do
+    read -r command package purpose <<<"$part"
+    has "$command" || lacking+=("$command (Debian: $package): ${purpose//_/ }")
+done
+
+if has_venv; then
+    python=$target/venv/bin/python
+    if [ "$("$python" -c 'import confluent_kafka as c; print(c.__version__)' 2>/dev/null)" != "$CONFLUENT_KAFKA" ]; then
+        echo "fetching confluent-kafka $CONFLUENT_KAFKA into $target/venv"
+        rm -rf "$target/venv"
+        if ! { python3 -m venv "$target/venv" &&
+            "$python" -m pip install -q --disable-pip-version-check "confluent-kafka==$CONFLUENT_KAFKA"; }; then
+            rm -rf "$target/venv"
+            lacking+=("confluent-kafka (PyPI): the Python client")
+        fi
+    fi
+else
+    lacking+=("python3 with venv (Debian: python3-venv): the Python client")
+fi
+
+if has npm; then
+    core=$target/node/node_modules/playwright-core/package.json
+    if ! grep -qs "\"version\": \"$PLAYWRIGHT_CORE\"" "$core"; then
+        echo "fetching playwright-core $PLAYWRIGHT_CORE into $target/node"
+        mkdir -p "$target/node"
+        if ! npm install --silent --no-audit --no-fund --no-save --prefix "$target/node" \
+            "playwright-core@$PLAYWRIGHT_CORE"; then
+            lacking+=("playwright-core (npm): the page in a browser")
+        fi
+    fi
+fi
+
+for part in "${lacking[@]}"; do
+    echo "SKIPPED: what needs $part"
+done
+if [ "${#lacking[@]}" -gt 0 ] && [ "${TIDEWIRE_TEST_REQUIRE_REAL:-}" = 1 ]; then
+    echo "error: TIDEWIRE_TEST_REQUIRE_REAL=1, and ${#lacking[@]} parts are missing" >&2
+    exit 1
+fi
