@@ -102,22 +102,21 @@ check_perl() {
 
 preflight() {
     missing=0
-    check_rust || missing=1
-    check_c || missing=1
+    check_rust || missing=rust
+    check_c || missing=c
     if ! make --version 2>/dev/null | grep -q GNU; then
         say "missing: GNU make."
-        missing=1
+        missing=c
     fi
     if ! command -v bash >/dev/null; then
         say "missing: bash (librdkafka is configured by a bash script)."
-        missing=1
+        missing=c
     fi
-    if [ "$missing" = 1 ]; then
-        say
-        say "Tidewire needs a Rust toolchain, a C compiler and make. On this system:"
+    if [ "$missing" = c ]; then
+        say "How to get a C compiler and make here:"
         advice
-        return 1
     fi
+    [ "$missing" = 0 ] || return 1
     check_cxx
     check_perl
     TIDEWIRE_TARGET=${CARGO_TARGET_DIR:-target}

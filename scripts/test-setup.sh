@@ -1,16 +1,11 @@
 #!/usr/bin/env bash
 # What the tests need besides a build: real servers, clients in other languages, a browser. Installs what is
 # missing by apt where it may (root, or sudo without a password, on Debian or Ubuntu); else names it and goes
-# on: the tests that need it say SKIPPED. The rest goes into the target folder:
-#   target/venv   Python with confluent-kafka
-#   target/node   playwright-core
-#   target/kafka  Apache Kafka: fetched by the tests' own kit, with Maven, when the first test wants it
-# With TIDEWIRE_TEST_REQUIRE_REAL=1 whatever cannot be had is an error.
+# on: the tests that need it say SKIPPED. With TIDEWIRE_TEST_REQUIRE_REAL=1 a missing one is an error.
+# The rest the tests' own kit (tests/testkit) fetches into the target folder when the first test wants it: Apache
+# Kafka by Maven, confluent-kafka by pip, playwright-core by npm.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-
-CONFLUENT_KAFKA=2.16.1
-PLAYWRIGHT_CORE=1.65.1
 
 target=${CARGO_TARGET_DIR:-target}
 mkdir -p "$target"
@@ -27,7 +22,9 @@ readonly PARTS=(
     "chromium   chromium              the_page_in_a_browser"
     "node       nodejs                the_page_in_a_browser"
     "npm        npm                   the_page_in_a_browser"
-    "nginx      nginx-light           the_proxy_sample"
+    "nginx      nginx-light           the_proxy_samples"
+    "haproxy    haproxy               the_proxy_samples"
+    "promtool   prometheus            the_alert_rules"
 )
 
 has() { PATH=$PATH:/usr/sbin:/usr/local/sbin command -v "$1" >/dev/null; }
@@ -86,32 +83,7 @@ for part in "${PARTS[@]}"; do
     has "$command" || lacking+=("$command (Debian: $package): ${purpose//_/ }")
 done
 
-if has_venv; then
-    python=$target/venv/bin/python
-    if [ "$("$python" -c 'import confluent_kafka as c; print(c.__version__)' 2>/dev/null)" != "$CONFLUENT_KAFKA" ]; then
-        echo "fetching confluent-kafka $CONFLUENT_KAFKA into $target/venv"
-        rm -rf "$target/venv"
-        if ! { python3 -m venv "$target/venv" &&
-            "$python" -m pip install -q --disable-pip-version-check "confluent-kafka==$CONFLUENT_KAFKA"; }; then
-            rm -rf "$target/venv"
-            lacking+=("confluent-kafka (PyPI): the Python client")
-        fi
-    fi
-else
-    lacking+=("python3 with venv (Debian: python3-venv): the Python client")
-fi
-
-if has npm; then
-    core=$target/node/node_modules/playwright-core/package.json
-    if ! grep -qs "\"version\": \"$PLAYWRIGHT_CORE\"" "$core"; then
-        echo "fetching playwright-core $PLAYWRIGHT_CORE into $target/node"
-        mkdir -p "$target/node"
-        if ! npm install --silent --no-audit --no-fund --no-save --prefix "$target/node" \
-            "playwright-core@$PLAYWRIGHT_CORE"; then
-            lacking+=("playwright-core (npm): the page in a browser")
-        fi
-    fi
-fi
+has_venv || lacking+=("python3 with venv (Debian: python3-venv): the Python client")
 
 for part in "${lacking[@]}"; do
     echo "SKIPPED: what needs $part"

@@ -4,6 +4,8 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 . scripts/preflight.sh
+# Where Debian keeps nginx, haproxy and redis from those who are not root.
+export PATH=$PATH:/usr/sbin:/usr/local/sbin
 
 mkdir -p "$TIDEWIRE_TARGET"
 log=$TIDEWIRE_TARGET/test.log
