@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use hashbrown::HashMap;
-use tidewire_event::{ObjectKey, ObjectType, Tenant, percent_encode};
+use tidewire_event::{ObjectKey, ObjectType, Owner, Tenant, percent_encode};
 use tidewire_model::Model;
 use tidewire_wire::definition::{Definition, KeySelector, TypeSelector};
 
@@ -109,28 +109,37 @@ struct TypeEntry {
 struct TenantEntry {
     /// Subscriptions of type `*`.
     keys: Keys,
-    /// Those of them with a list of keys that follow the hierarchy.
+    /// Those of them that follow the hierarchy: any type may lie below.
     from_above: ShardCounts,
-    /// Subscriptions of types outside the model that follow their hierarchy: any type may lie below.
-    from_unknown: ShardCounts,
+    /// All subscriptions that follow the hierarchy: a record may name any object as an owner.
+    followers: ShardCounts,
     types: HashMap<String, TypeEntry>,
 }
 
 impl TenantEntry {
+    /// Which shards subscribe to this owner (some may not follow its hierarchy).
+    fn owner_mask(&self, owner: &Owner<'_>) -> u64 {
+        let key = percent_encode(&owner.key);
+        let typed = self.types.get(owner.object_type).map_or(0, |t| t.keys.mask(key.as_bytes()));
+        typed | self.keys.mask(key.as_bytes())
+    }
+
     /// Forgets types that nobody wants; true if nothing is left at all.
     fn trim(&mut self) -> bool {
         self.types.retain(|_, t| !(t.keys.is_empty() && t.from_above.is_empty()));
-        self.types.is_empty() && self.keys.is_empty() && self.from_unknown.is_empty()
+        self.types.is_empty() && self.keys.is_empty()
     }
 }
 
-/// Which shards want a record, by its key alone.
+/// Which shards want a record, by its key and the owners that its header names.
 #[derive(Debug)]
 pub(crate) struct Wanted {
     pub(crate) route: Arc<TypeRoute>,
     /// Shards that subscribe to the object itself.
     pub(crate) direct: u64,
-    /// Shards that subscribe to types above, whatever the key: the record's owners decide.
+    /// Shards that subscribe to an owner that the record names.
+    pub(crate) named: u64,
+    /// Shards that subscribe to types above, whatever the key: owners that the images tell decide.
     pub(crate) from_above: u64,
 }
 
@@ -187,6 +196,9 @@ impl InterestTable {
         let tenant = percent_encode(definition.tenant.as_str());
         let entry = self.tenants.entry_ref(&*tenant).or_default();
         let follows = !definition.only_main_object;
+        if follows {
+            above(&mut entry.followers);
+        }
         match &definition.types {
             TypeSelector::Any => {
                 direct(&mut entry.keys);
@@ -196,44 +208,48 @@ impl InterestTable {
             }
             TypeSelector::One(object_type) => {
                 direct(&mut type_entry(entry, &model, &definition.tenant, object_type).keys);
-                if !follows {
-                    return;
-                }
-                if model.type_def(object_type.as_str()).is_some() {
+                if follows {
                     for below in model.types_below(object_type.as_str()) {
                         let below = type_entry(entry, &model, &definition.tenant, below);
                         above(&mut below.from_above);
                     }
-                } else {
-                    above(&mut entry.from_unknown);
                 }
             }
         }
     }
 
-    /// Who wants a record with this key; `tenant`, `object_type` and `key` as they stand in the record
-    /// key. `None`: nobody.
-    pub(crate) fn wanted(&self, tenant: &str, object_type: &str, key: &str) -> Option<Wanted> {
+    /// Who wants a record with this key and these owners; `tenant`, `object_type` and `key` as they stand
+    /// in the record key. `None`: nobody.
+    pub(crate) fn wanted(
+        &self,
+        tenant: &str,
+        object_type: &str,
+        key: &str,
+        owners: &[Owner<'_>],
+    ) -> Option<Wanted> {
         let entry = self.tenants.get(tenant)?;
-        let whole = entry.keys.mask(key.as_bytes());
-        let above = entry.from_above.mask() | entry.from_unknown.mask();
-        if let Some(found) = entry.types.get(object_type) {
-            let direct = whole | found.keys.mask(key.as_bytes());
-            let from_above = above | found.from_above.mask();
-            if direct | from_above == 0 {
-                return None;
-            }
-            return Some(Wanted { route: Arc::clone(&found.route), direct, from_above });
-        }
-        if whole | above == 0 {
+        let found = entry.types.get(object_type);
+        let typed = found.map_or(0, |f| f.keys.mask(key.as_bytes()));
+        let direct = entry.keys.mask(key.as_bytes()) | typed;
+        let from_above = entry.from_above.mask() | found.map_or(0, |f| f.from_above.mask());
+        let followers = entry.followers.mask();
+        let named = if followers == 0 {
+            0
+        } else {
+            owners.iter().fold(0, |mask, owner| mask | entry.owner_mask(owner)) & followers
+        };
+        if direct | named | from_above == 0 {
             return None;
         }
-        let route = Arc::new(TypeRoute {
-            tenant: Tenant::new(&tidewire_event::percent_decode(tenant).ok()?).ok()?,
-            object_type: ObjectType::new(object_type).ok()?,
-            key_kind: self.model.key_kind(object_type),
-        });
-        Some(Wanted { route, direct: whole, from_above: above })
+        let route = match found {
+            Some(found) => Arc::clone(&found.route),
+            None => Arc::new(TypeRoute {
+                tenant: Tenant::new(&tidewire_event::percent_decode(tenant).ok()?).ok()?,
+                object_type: ObjectType::new(object_type).ok()?,
+                key_kind: self.model.key_kind(object_type),
+            }),
+        };
+        Some(Wanted { route, direct, named, from_above })
     }
 
     /// Reads the plain text of a key of this type.
@@ -242,15 +258,6 @@ impl InterestTable {
             Some(kind) => ObjectKey::parse(text, kind).ok(),
             None => ObjectKey::guess(text).ok(),
         }
-    }
-
-    /// Which shards subscribe to this owner (some may not follow its hierarchy).
-    pub(crate) fn owner_mask(&self, tenant: &str, object_type: &str, key: &ObjectKey) -> u64 {
-        let key = key_bytes(key);
-        self.tenants.get(tenant).map_or(0, |entry| {
-            let typed = entry.types.get(object_type).map_or(0, |t| t.keys.mask(&key));
-            typed | entry.keys.mask(&key)
-        })
     }
 }
 

@@ -4,7 +4,7 @@
 //! and the right to read the changed object's type.
 
 use hashbrown::HashMap;
-use tidewire_event::{ObjectKey, ObjectType, Operation, Tenant};
+use tidewire_event::{KeyKind, ObjectKey, ObjectType, Operation, Tenant};
 use tidewire_model::Model;
 use tidewire_wire::definition::{Definition, KeySelector, TypeSelector};
 
@@ -77,6 +77,18 @@ impl Routes {
         self.all.iter().chain(keyed).copied().for_each(visit);
     }
 
+    /// The same for subscriptions of type `*`: their keys were read without a model, so that the text `5`
+    /// of a type with string keys may stand there as a number.
+    fn visit_guessed(&self, key: &ObjectKey, visit: &mut dyn FnMut(usize)) {
+        self.visit(key, visit);
+        if let ObjectKey::Text(text) = key
+            && text.starts_with(|c: char| c.is_ascii_digit())
+            && let Ok(number) = ObjectKey::parse(text, KeyKind::Integer)
+        {
+            self.by_key.get(&number).map_or(&[][..], Few::as_slice).iter().copied().for_each(visit);
+        }
+    }
+
     fn is_empty(&self) -> bool {
         self.all.is_empty() && self.by_key.is_empty()
     }
@@ -139,13 +151,13 @@ impl RouteTable {
     ) {
         let Some(tenant) = self.tenants.get(&event.route.tenant) else { return };
         let main = &mut |view| take(view, Role::Main);
-        tenant.any_type.visit(&event.key, main);
+        tenant.any_type.visit_guessed(&event.key, main);
         if let Some(routes) = tenant.types.get(&event.route.object_type) {
             routes.visit(&event.key, main);
         }
         let above = &mut |view| take(view, Role::Above);
         for owner in owners {
-            tenant.any_type.visit(&owner.key, above);
+            tenant.any_type.visit_guessed(&owner.key, above);
             if let Some(routes) = tenant.types.get(&owner.object_type) {
                 routes.visit(&owner.key, above);
             }

@@ -90,10 +90,10 @@ impl SendQueue {
         self.chunks.clear();
         self.bytes = 0;
         let head = std::mem::take(&mut self.head);
+        let rest_first = std::mem::take(&mut self.rest_first);
         if let Some(first) = first {
-            let end = if self.rest_first { first.len() } else { boundary(&first, head) };
-            self.rest_first = true;
-            self.push(Arc::from(first.get(head..end).unwrap_or_default()));
+            let end = if rest_first { first.len() } else { boundary(&first, head) };
+            self.push_rest(first.get(head..end).unwrap_or_default());
         }
     }
 }

@@ -147,38 +147,32 @@ impl Router {
         // The table is keyed by the record key's own spelling; `parse` has accepted only that.
         let tenant = percent_encode(&key.tenant);
         let raw_object = percent_encode(&key.key);
-        let Some(wanted) = self.interest.wanted(&tenant, key.object_type, &raw_object) else {
-            return Ok(Routed::To(0));
-        };
-        let mut shards = wanted.direct;
-        let mut owners = Vec::new();
+        let wanted = self.interest.wanted(&tenant, key.object_type, &raw_object, &header.owners);
+        let Some(wanted) = wanted else { return Ok(Routed::To(0)) };
+        let mut shards = wanted.direct | wanted.named;
         // Capture has read the images: its list of owners is whole. Of another producer's records the
         // shards look into the images themselves, and share one parse.
         let look_for_owners = wanted.from_above != 0
             && record.payload.is_some()
             && header.source.as_deref() != Some(SOURCE_CAPTURE);
-        if wanted.from_above != 0 {
-            owners = self.owners(&header)?;
-            for owner in &owners {
-                shards |= self.interest.owner_mask(&tenant, owner.object_type.as_str(), &owner.key);
-            }
-            if look_for_owners {
-                shards |= wanted.from_above;
-            }
+        if look_for_owners {
+            shards |= wanted.from_above;
         }
         if shards == 0 {
             return Ok(Routed::To(0));
         }
+        let object_key = wanted
+            .route
+            .parse_key(&key.key)
+            .ok_or(RecordError::Id("the object key", tidewire_event::IdError::IntegerKey))?;
+        let owners =
+            if wanted.named | wanted.from_above == 0 { Vec::new() } else { self.owners(&header)? };
         if let Some(change_id) = header.change_id.as_deref()
             && !self.recent.insert(raw_key, change_id)
         {
             self.stats.repeated += 1;
             return Ok(Routed::Repeated);
         }
-        let object_key = wanted
-            .route
-            .parse_key(&key.key)
-            .ok_or(RecordError::Id("the object key", tidewire_event::IdError::IntegerKey))?;
         let event = Arc::new(RoutedEvent::new(
             id,
             record.timestamp_ms,

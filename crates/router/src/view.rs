@@ -6,10 +6,12 @@
 //!
 //! The log is walked in circles over the members. A circle remembers where the log ended when it
 //! began: once it is through, every member has passed that point, and what lies before it is freed. So
-//! the log stays short even if events come faster than circles end.
+//! the log stays short even if events come faster than circles end, and even if members leave all the
+//! time: a circle is never begun anew.
 //!
-//! Invariants: a position lies on the boundary of a frame; a member that would block holds its own queue
-//! and a position at the log's end; `base <= circle_end <= end`.
+//! Invariants: a position lies on the boundary of a frame; a member that would block holds its own queue,
+//! and its position means nothing; `base <= circle_end <= end`; of the members, those before `cursor`
+//! have passed `circle_end`, and so have those from `circle` on, which came after the circle began.
 
 use std::sync::Arc;
 
@@ -138,8 +140,11 @@ pub(crate) struct View {
     pub(crate) members: Vec<usize>,
     /// Those of them that hold a queue of their own.
     pub(crate) queued: Vec<usize>,
+    /// Members before it have been looked at in this circle.
     cursor: usize,
-    circle_left: usize,
+    /// How many members the circle goes over.
+    circle: usize,
+    /// Where the log ended when the circle began.
     circle_end: u64,
     /// True while it stands in the shard's list of views to flush.
     pub(crate) dirty: bool,
@@ -158,7 +163,7 @@ impl View {
             members: Vec::new(),
             queued: Vec::new(),
             cursor: 0,
-            circle_left: 0,
+            circle: 0,
             circle_end: 0,
             dirty: false,
             stamp: 0,
@@ -198,19 +203,17 @@ impl View {
 
     /// The member to look at next, or `None` once all have got everything. Call it only while `dirty`.
     pub(crate) fn next_member(&mut self) -> Option<usize> {
-        if self.circle_left == 0 {
+        if self.cursor >= self.circle.min(self.members.len()) {
             let through = usize::try_from(self.circle_end - self.base).unwrap_or(0);
             self.log.drain(..through.min(self.log.len()));
             self.base = self.circle_end;
+            self.cursor = 0;
+            self.circle = 0;
             if self.base == self.end() || self.members.is_empty() {
                 return None;
             }
-            self.circle_left = self.members.len();
+            self.circle = self.members.len();
             self.circle_end = self.end();
-        }
-        self.circle_left -= 1;
-        if self.cursor >= self.members.len() {
-            self.cursor = 0;
         }
         let member = self.members.get(self.cursor).copied();
         self.cursor += 1;
@@ -221,18 +224,30 @@ impl View {
     pub(crate) fn take_buffer(&mut self) -> Vec<u8> {
         self.base = self.end();
         self.circle_end = self.base;
+        self.cursor = 0;
+        self.circle = 0;
         let mut buffer = std::mem::take(&mut self.log);
         buffer.clear();
         buffer
     }
 
-    /// Removes the member at `index`; returns the member that now stands there, if another one does.
-    pub(crate) fn remove_member(&mut self, index: usize) -> Option<usize> {
-        self.members.swap_remove(index);
-        // The one moved here may have been ahead of the cursor: go round once more.
-        if self.dirty {
-            self.circle_left = self.members.len();
+    /// Removes the member at `index`; `moved` is told of each member that stands at another place now.
+    pub(crate) fn remove_member(&mut self, index: usize, mut moved: impl FnMut(usize, usize)) {
+        let mut hole = index;
+        // The last member, which may not have been looked at yet, must not land among those that have.
+        if index < self.cursor {
+            self.cursor -= 1;
+            hole = self.cursor;
+            self.members.swap(index, hole);
+            if index != hole
+                && let Some(&passed) = self.members.get(index)
+            {
+                moved(passed, index);
+            }
         }
-        self.members.get(index).copied()
+        self.members.swap_remove(hole);
+        if let Some(&last) = self.members.get(hole) {
+            moved(last, hole);
+        }
     }
 }

@@ -41,8 +41,8 @@ impl EventStreamBody {
             && self.blocked.swap(false, Ordering::SeqCst)
             && !self.shard.try_send(Command::Writable(self.connection))
         {
-            // The shard's queue is full: tell it with the next chunk, or it looks at its next tick.
-            self.blocked.store(true, Ordering::SeqCst);
+            // The shard's queue is full, and nobody may ask for another chunk before one comes.
+            self.shard.leave_word_of_room();
         }
         chunk
     }

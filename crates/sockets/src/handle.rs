@@ -90,6 +90,7 @@ pub struct ShardHandle {
     sender: Sender<Command>,
     waker: Arc<Waker>,
     signalled: Arc<AtomicBool>,
+    room_untold: Arc<AtomicBool>,
     connections: Arc<AtomicUsize>,
     stats: Arc<std::sync::Mutex<ShardStats>>,
 }
@@ -140,6 +141,12 @@ impl ShardHandle {
         self.sender.is_full()
     }
 
+    /// Says that an event stream has room and that the queue had none for the word of it: the shard looks
+    /// at its next tick.
+    pub(crate) fn leave_word_of_room(&self) {
+        self.room_untold.store(true, Ordering::SeqCst);
+    }
+
     fn wake(&self) {
         if !self.signalled.swap(true, Ordering::SeqCst) {
             // A poll that has gone with its thread has nobody to wake.
@@ -187,7 +194,11 @@ impl Shards {
                 poll,
                 ShardCore::new(settings.clone()),
                 options,
-                Inbox { receiver, signalled: Arc::clone(&handle.signalled) },
+                Inbox {
+                    receiver,
+                    signalled: Arc::clone(&handle.signalled),
+                    room_untold: Arc::clone(&handle.room_untold),
+                },
                 Outlets {
                     index,
                     leavers: Arc::clone(leavers),
@@ -212,6 +223,7 @@ impl Shards {
             sender,
             waker: Arc::new(Waker::new(poll.registry(), WAKE)?),
             signalled: Arc::default(),
+            room_untold: Arc::default(),
             connections: Arc::default(),
             stats: Arc::default(),
         };
@@ -235,6 +247,7 @@ impl Shards {
 pub(crate) struct Inbox {
     pub(crate) receiver: Receiver<Command>,
     pub(crate) signalled: Arc<AtomicBool>,
+    pub(crate) room_untold: Arc<AtomicBool>,
 }
 
 /// Where a shard's words go.

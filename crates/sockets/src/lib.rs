@@ -7,7 +7,7 @@
 //! through a small bounded channel each.
 //!
 //! Invariants: a stream is touched by its shard's thread alone; a shard never waits but in its poll;
-//! every connection has exactly one entry in the timer wheel.
+//! every connection has an entry in the timer wheel; no byte follows a close frame.
 
 mod client;
 mod event_stream;

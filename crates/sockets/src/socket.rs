@@ -32,6 +32,8 @@ pub(crate) struct Socket {
     pinged: bool,
     /// True if anything came since the ping.
     pub(crate) heard: bool,
+    /// True once the client has ended its half of a stream that closes.
+    pub(crate) ended: bool,
     minute: (Instant, u32),
     told: bool,
     _permit: Box<dyn Any + Send>,
@@ -63,6 +65,7 @@ impl Socket {
             health_at: now + spread(id, options.ping_interval),
             pinged: false,
             heard: false,
+            ended: false,
             minute: (now, 0),
             told: false,
             _permit: permit,
@@ -120,7 +123,7 @@ impl Socket {
 
 /// A point in the interval that depends on the connection's number alone, so that sockets which came
 /// together are not pinged together (Fibonacci hashing: neighbours land far apart).
-fn spread(id: ConnectionId, interval: Duration) -> Duration {
+pub(crate) fn spread(id: ConnectionId, interval: Duration) -> Duration {
     let hash = id.0.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 32;
     let part = u32::try_from(hash).unwrap_or(u32::MAX);
     interval.mul_f64(f64::from(part) / f64::from(u32::MAX))

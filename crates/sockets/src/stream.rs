@@ -179,7 +179,13 @@ fn read_tls(tcp: &mut TcpStream, session: &mut ServerConnection, buffer: &mut [u
                 }
             }
             Err(e) if e.kind() == ErrorKind::Interrupted => {}
-            Err(e) if e.kind() == ErrorKind::WouldBlock => return ReadOutcome::Blocked,
+            Err(e) if e.kind() == ErrorKind::WouldBlock => {
+                // What came may have wanted an answer (a new key); a full socket sends it when it has room.
+                return match flush_tls(tcp, session) {
+                    Ok(_) => ReadOutcome::Blocked,
+                    Err(_) => ReadOutcome::Ended,
+                };
+            }
             Err(_) => return ReadOutcome::Ended,
         }
     }

@@ -10,17 +10,17 @@ use tidewire_wire::definition::Definition;
 
 use super::{ShardCore, ShardStats};
 use crate::queue::SendQueue;
-use crate::view::{ConnectionId, Subscription};
+use crate::view::{ConnectionId, Framing, Subscription};
 
 /// What the owner has to act upon. The slot may have been reused by the time the owner looks: never act
 /// upon a slot that was removed after the notice was made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Notice {
-    /// More waits for the connection than its bound.
+    /// More waits for the connection than its bound; said once. It gets no further frames: close it.
     Slow(usize),
     /// The sink failed: the stream is dead.
     Failed(usize),
-    /// A closing connection has been sent everything.
+    /// A closing connection has been sent everything; said once.
     Drained(usize),
 }
 
@@ -64,6 +64,10 @@ pub(super) struct Pending {
     listed: bool,
     /// Its place in the view's list of queued members.
     queued_at: usize,
+    /// True once the bound was passed: nothing more is put in, so that what is owed has no hole.
+    pub(super) slow: bool,
+    /// True once a closing connection was sent everything.
+    pub(super) drained: bool,
 }
 
 impl Connection {
@@ -71,10 +75,20 @@ impl Connection {
         self.pending.as_ref().map_or(0, |p| p.queue.bytes())
     }
 
-    pub(super) fn push(&mut self, frames: Arc<[u8]>, stats: &mut ShardStats) {
-        if let Some(pending) = &mut self.pending {
-            stats.queued_bytes += frames.len();
-            pending.queue.push(frames);
+    /// Puts whole frames into the queue, unless the connection is too slow already.
+    pub(super) fn push(
+        &mut self,
+        slot: usize,
+        frames: Arc<[u8]>,
+        bytes_max: usize,
+        (stats, notices): (&mut ShardStats, &mut Vec<Notice>),
+    ) {
+        let Some(pending) = self.pending.as_mut().filter(|p| !p.slow) else { return };
+        stats.queued_bytes += frames.len();
+        pending.queue.push(frames);
+        if pending.queue.bytes() > bytes_max {
+            pending.slow = true;
+            notices.push(Notice::Slow(slot));
         }
     }
 }
@@ -84,12 +98,28 @@ impl ShardCore {
     pub(super) fn attach(&mut self, id: ConnectionId, subscription: &Subscription) {
         let connection = Connection { id, view: None, member: 0, position: 0, pending: None };
         let slot = self.connections.insert(connection);
-        self.by_id.insert(id, slot);
+        let former = self.by_id.insert(id, slot);
+        debug_assert!(former.is_none(), "the number of a connection is given once");
         let view = self.view(subscription);
         self.join(slot, view);
         self.hold(slot, true);
+        self.enqueue(slot, Arc::from(&*subscription.greeting));
+    }
+
+    /// Puts whole frames into a connection's own queue.
+    pub(super) fn enqueue(&mut self, slot: usize, frames: Arc<[u8]>) {
+        let bytes_max = self.settings.limits.queue_bytes_max;
         if let Some(connection) = self.connections.get_mut(slot) {
-            connection.push(Arc::from(&*subscription.greeting), &mut self.stats);
+            connection.push(slot, frames, bytes_max, (&mut self.stats, &mut self.notices));
+        }
+    }
+
+    /// Says that more is owed to a connection than it may have; its queue takes nothing from here on.
+    pub(super) fn too_slow(&mut self, slot: usize) {
+        let Some(connection) = self.connections.get_mut(slot) else { return };
+        if let Some(pending) = connection.pending.as_mut().filter(|p| !p.slow) {
+            pending.slow = true;
+            self.notices.push(Notice::Slow(slot));
         }
     }
 
@@ -103,7 +133,7 @@ impl ShardCore {
     /// The stream takes bytes again.
     pub fn writable(&mut self, slot: usize) {
         let Some(connection) = self.connections.get_mut(slot) else { return };
-        if let Some(pending) = &mut connection.pending {
+        if let Some(pending) = connection.pending.as_mut().filter(|p| !p.drained) {
             pending.waiting = false;
             if !pending.listed {
                 pending.listed = true;
@@ -127,16 +157,20 @@ impl ShardCore {
         if new == view {
             return;
         }
-        self.keep_pending(slot);
-        let waiting = self.leave(slot);
+        if !self.keep_pending(slot) {
+            self.hold(slot, false);
+            self.too_slow(slot);
+        }
+        let holds = self.leave(slot);
         self.join(slot, new);
-        if waiting {
+        if holds {
             self.enlist(slot, new);
         }
     }
 
     /// Lets a connection go: it leaves its view at once, gets what [`Keep`] says and then `last`, and a
-    /// [`Notice::Drained`] follows. `None` if it is closing already.
+    /// [`Notice::Drained`] follows. Pending frames beyond the bound of a queue are not kept. `None` if it
+    /// is closing already.
     pub fn close(&mut self, slot: usize, keep: Keep, last: &[u8]) -> Option<Detached> {
         let connection = self.connections.get(slot)?;
         let (id, view) = (connection.id, connection.view?);
@@ -148,8 +182,9 @@ impl ShardCore {
         self.leave(slot);
         self.hold(slot, false);
         let connection = self.connections.get_mut(slot)?;
-        connection.view = None;
         let pending = connection.pending.as_mut()?;
+        // Nothing but what is pushed here follows, so the bound has done its duty.
+        pending.slow = true;
         let before = pending.queue.bytes();
         if keep == Keep::Nothing {
             pending.queue.keep_begun(|bytes, at| framing.frame_end(bytes, at));
@@ -177,7 +212,9 @@ impl ShardCore {
         self.notices.retain(|n| {
             !matches!(n, Notice::Slow(s) | Notice::Failed(s) | Notice::Drained(s) if *s == slot)
         });
-        self.ready.retain(|s| *s != slot);
+        if connection.pending.is_some_and(|p| p.listed) {
+            self.ready.retain(|s| *s != slot);
+        }
         definition.map(|definition| Detached { id, definition })
     }
 
@@ -193,7 +230,7 @@ impl ShardCore {
         v.members.push(slot);
     }
 
-    /// Leaves the view; true if the connection holds a queue.
+    /// Leaves the view, if it has one still; true if the connection holds a queue.
     fn leave(&mut self, slot: usize) -> bool {
         let Some(connection) = self.connections.get(slot) else { return false };
         let Some(index) = connection.view else { return connection.pending.is_some() };
@@ -201,34 +238,42 @@ impl ShardCore {
         if holds {
             self.unlist(slot, index);
         }
-        let Some(view) = self.views.get_mut(index) else { return holds };
-        if let Some(moved) = view.remove_member(member)
-            && let Some(moved) = self.connections.get_mut(moved)
-        {
-            moved.member = member;
+        if let Some(connection) = self.connections.get_mut(slot) {
+            connection.view = None;
         }
+        let Some(view) = self.views.get_mut(index) else { return holds };
+        let connections = &mut self.connections;
+        view.remove_member(member, |moved, place| {
+            if let Some(moved) = connections.get_mut(moved) {
+                moved.member = place;
+            }
+        });
         if view.members.is_empty() {
             self.drop_view(index);
         }
         holds
     }
 
-    /// Moves what the view's log has for a connection into a queue of its own.
-    fn keep_pending(&mut self, slot: usize) {
-        let Some(connection) = self.connections.get(slot) else { return };
+    /// Moves what the view's log has for a connection into a queue of its own; false if that is more than
+    /// a queue may hold.
+    fn keep_pending(&mut self, slot: usize) -> bool {
+        let Some(connection) = self.connections.get(slot) else { return true };
         if connection.pending.is_some() {
-            return;
+            return true;
         }
-        let Some(view) = connection.view.and_then(|v| self.views.get(v)) else { return };
-        let frames = view.from(connection.position);
-        if !frames.is_empty() {
-            let frames: Arc<[u8]> = Arc::from(frames);
-            self.hold(slot, false);
-            if let Some(connection) = self.connections.get_mut(slot) {
-                connection.push(frames, &mut self.stats);
-            }
-            self.writable(slot);
+        let view = connection.view.and_then(|v| self.views.get(v));
+        let frames = view.map_or(&[][..], |v| v.from(connection.position));
+        if frames.is_empty() {
+            return true;
         }
+        if frames.len() > self.settings.limits.queue_bytes_max {
+            return false;
+        }
+        let frames: Arc<[u8]> = Arc::from(frames);
+        self.hold(slot, false);
+        self.enqueue(slot, frames);
+        self.writable(slot);
+        true
     }
 
     /// Gives a connection a queue of its own, if it has none.
@@ -238,11 +283,24 @@ impl ShardCore {
             return;
         }
         let queue = SendQueue::default();
-        connection.pending =
-            Some(Box::new(Pending { queue, waiting, listed: false, queued_at: 0 }));
+        connection.pending = Some(Box::new(Pending {
+            queue,
+            waiting,
+            listed: false,
+            queued_at: 0,
+            slow: false,
+            drained: false,
+        }));
         if let Some(view) = connection.view {
             self.enlist(slot, view);
         }
+    }
+
+    /// How a connection's frames are put on the wire; `None` once it is closing.
+    #[must_use]
+    pub fn framing(&self, slot: usize) -> Option<Framing> {
+        let connection = self.connections.get(slot)?;
+        self.views.get(connection.view?).map(|view| view.key.framing)
     }
 
     fn enlist(&mut self, slot: usize, view: usize) {

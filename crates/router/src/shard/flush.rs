@@ -16,7 +16,7 @@ const POOL_BUFFER_BYTES_MAX: usize = 4096;
 pub enum Written {
     /// All were taken.
     All,
-    /// So many were taken, and the next would block.
+    /// So many were taken, perhaps all, and the next would block.
     Partial(usize),
     /// The stream is dead.
     Failed,
@@ -45,7 +45,10 @@ impl ShardCore {
             if let Some(slot) = self.next_ready() {
                 self.flush_queue(slot, &mut left, sink);
             } else if let Some(index) = self.dirty_small.pop_front() {
-                if !self.flush_view(index, &mut left, sink) {
+                // It may have grown, or another view may have its number by now.
+                if self.views.get(index).is_some_and(|v| v.members.len() > SMALL_VIEW_MEMBERS) {
+                    self.dirty_large.push_back(index);
+                } else if !self.flush_view(index, &mut left, sink) {
                     self.dirty_small.push_front(index);
                 }
             } else {
@@ -62,14 +65,14 @@ impl ShardCore {
         !(self.ready.is_empty() && self.dirty_small.is_empty() && self.dirty_large.is_empty())
     }
 
-    /// Sends one frame (a control frame, an error) ahead of what the view has.
+    /// Sends one frame (a control frame, an error) ahead of what the view has. A closing connection gets
+    /// none: nothing may follow its last bytes.
     pub fn send(&mut self, slot: usize, frame: &[u8], sink: &mut impl Sink) {
-        let Some(connection) = self.connections.get_mut(slot) else { return };
+        let Some(connection) = self.connections.get(slot).filter(|c| c.view.is_some()) else {
+            return;
+        };
         if connection.pending.is_some() {
-            connection.push(Arc::from(frame), &mut self.stats);
-            if connection.queued_bytes() > self.settings.limits.queue_bytes_max {
-                self.notices.push(Notice::Slow(slot));
-            }
+            self.enqueue(slot, Arc::from(frame));
             return;
         }
         let outcome = self.write(slot, frame, sink);
@@ -84,7 +87,7 @@ impl ShardCore {
             let Some(view) = self.views.get_mut(index).filter(|v| v.dirty) else { return true };
             let before = view.log_bytes();
             let next = view.next_member();
-            self.backlog_bytes -= before - view.log_bytes();
+            self.stats.backlog_bytes -= before - view.log_bytes();
             let Some(slot) = next else {
                 view.dirty = false;
                 recycle(&mut self.pool, view.take_buffer());
@@ -124,7 +127,10 @@ impl ShardCore {
     fn block(&mut self, slot: usize, rest: &[u8], begun: bool) {
         let Some(connection) = self.connections.get(slot) else { return };
         let view = connection.view.and_then(|v| self.views.get(v));
-        let behind: Arc<[u8]> = Arc::from(view.map_or(&[][..], |v| v.from(connection.position)));
+        let behind = view.map_or(&[][..], |v| v.from(connection.position));
+        // What no queue may hold is not copied either.
+        let room = self.settings.limits.queue_bytes_max.saturating_sub(rest.len());
+        let behind = (behind.len() <= room).then(|| Arc::from(behind));
         self.hold(slot, true);
         let Some(connection) = self.connections.get_mut(slot) else { return };
         if let Some(pending) = &mut connection.pending {
@@ -135,9 +141,9 @@ impl ShardCore {
                 pending.queue.push(Arc::from(rest));
             }
         }
-        connection.push(behind, &mut self.stats);
-        if connection.queued_bytes() > self.settings.limits.queue_bytes_max {
-            self.notices.push(Notice::Slow(slot));
+        match behind {
+            Some(behind) => self.enqueue(slot, behind),
+            None => self.too_slow(slot),
         }
     }
 
@@ -147,10 +153,12 @@ impl ShardCore {
         while let Some(connection) = self.connections.get_mut(slot) {
             let Some(pending) = connection.pending.as_mut().filter(|p| !p.waiting) else { break };
             if pending.queue.is_empty() {
-                if connection.view.is_some() {
-                    self.release(slot);
-                } else {
+                if connection.view.is_none() {
+                    pending.drained = true;
                     self.notices.push(Notice::Drained(slot));
+                } else if !pending.slow {
+                    // One that was slow was not given all: it never follows the log again.
+                    self.release(slot);
                 }
                 break;
             }
@@ -172,7 +180,8 @@ impl ShardCore {
                 }
             };
             pending.queue.advance(taken);
-            pending.waiting = taken < total;
+            // A sink that took all may still hold back some of it (TLS): what follows waits.
+            pending.waiting = outcome != Written::All;
             self.stats.queued_bytes -= taken;
             self.stats.bytes += taken as u64;
         }

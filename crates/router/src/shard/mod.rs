@@ -66,6 +66,8 @@ pub struct ShardStats {
     pub connections: usize,
     /// Bytes in the connections' own queues.
     pub queued_bytes: usize,
+    /// Bytes in the logs of views, which some connections have still to be sent.
+    pub backlog_bytes: usize,
 }
 
 /// A shard.
@@ -88,7 +90,6 @@ pub struct ShardCore {
     pool: Vec<Vec<u8>>,
     matched: Vec<(usize, Role)>,
     scratch: Vec<u8>,
-    backlog_bytes: usize,
     stamp: u64,
     stats: ShardStats,
 }
@@ -113,7 +114,6 @@ impl ShardCore {
             pool: Vec::new(),
             matched: Vec::new(),
             scratch: Vec::new(),
-            backlog_bytes: 0,
             stamp: 0,
             stats: ShardStats::default(),
         }
@@ -204,7 +204,7 @@ impl ShardCore {
     fn appended(&mut self, index: usize, start: usize) {
         let Some(view) = self.views.get_mut(index) else { return };
         let frames = view.tail(start);
-        self.backlog_bytes += frames.len();
+        self.stats.backlog_bytes += frames.len();
         let members = view.members.len();
         match view.key.framing {
             Framing::WebSocket => self.stats.web_socket_messages += members as u64,
@@ -213,10 +213,10 @@ impl ShardCore {
         if !view.queued.is_empty() {
             let shared: Arc<[u8]> = Arc::from(frames);
             for &slot in &view.queued {
-                let Some(connection) = self.connections.get_mut(slot) else { continue };
-                connection.push(Arc::clone(&shared), &mut self.stats);
-                if connection.queued_bytes() > self.settings.limits.queue_bytes_max {
-                    self.notices.push(Notice::Slow(slot));
+                if let Some(connection) = self.connections.get_mut(slot) {
+                    let bytes_max = self.settings.limits.queue_bytes_max;
+                    let told = (&mut self.stats, &mut self.notices);
+                    connection.push(slot, Arc::clone(&shared), bytes_max, told);
                 }
             }
         }
@@ -248,7 +248,7 @@ impl ShardCore {
 
     fn drop_view(&mut self, index: usize) {
         let mut view = self.views.remove(index);
-        self.backlog_bytes -= view.log_bytes();
+        self.stats.backlog_bytes -= view.log_bytes();
         flush::recycle(&mut self.pool, view.take_buffer());
         self.routes.remove(index, &view.key.definition);
         self.encoders.release(view.encoder);
@@ -271,7 +271,7 @@ impl ShardCore {
     /// True while the logs hold so much that the owner should flush before it brings more events.
     #[must_use]
     pub const fn is_backlogged(&self) -> bool {
-        self.backlog_bytes > self.settings.limits.backlog_bytes_max
+        self.stats.backlog_bytes > self.settings.limits.backlog_bytes_max
     }
 
     /// What the owner has to act upon since it asked last.

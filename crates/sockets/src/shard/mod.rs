@@ -1,21 +1,27 @@
 //! The loop of one shard.
+//!
+//! A turn: readiness, commands, timers, writing, the router's word of those who left. Nothing that a turn
+//! has begun waits for the next tick: what timers and notices put into queues is written in the same turn,
+//! or the poll does not wait.
 
+mod closing;
+mod inbound;
+
+use std::collections::{HashMap, VecDeque};
 use std::io::ErrorKind;
-use std::ops::ControlFlow;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use mio::{Events, Interest, Poll, Token};
-use tidewire_router::{ConnectionId, Detached, Framing, Keep, Notice, ShardCore, ShardItem};
+use tidewire_router::{ConnectionId, Detached, Framing, Notice, ShardCore, ShardItem};
 use tidewire_wire::error::CloseCode;
-use tidewire_wire::ws::Message;
-use tracing::{debug, error};
+use tracing::error;
 
-use crate::client::{Closed, Reaction};
+use self::closing::Drain;
+use crate::client::Closed;
 use crate::handle::{Adoption, Command, Inbox, Outlets};
 use crate::options::ShardOptions;
 use crate::socket::{Health, Phase, Socket, Sockets};
-use crate::stream::ReadOutcome;
 use crate::wheel::{Entry, TICK, Wheel};
 
 /// The waker's token; slots never reach it.
@@ -24,30 +30,12 @@ pub(crate) const WAKE: Token = Token(usize::MAX);
 const EVENTS_MAX: usize = 1024;
 /// Bytes read at a time.
 const READ_BYTES: usize = 16 * 1024;
-/// Reads from one socket in a turn; the rest waits for the next one.
-const READS_PER_TURN: usize = 8;
 /// Commands taken in a turn.
 const COMMANDS_PER_TURN: usize = 64;
 /// Writes in a slice: after it the clock is looked at.
 const WRITES_PER_SLICE: usize = 32;
 /// How long a turn may flush before it looks at new events and readiness.
 const FLUSH_TIME: Duration = Duration::from_millis(1);
-
-/// What a client's bytes led to.
-enum Inbound {
-    React(Reaction),
-    Pong(Vec<u8>),
-    Close(Option<u16>),
-    Refuse(CloseCode),
-}
-
-struct Drain {
-    slots: Vec<(usize, ConnectionId)>,
-    total: usize,
-    started: Instant,
-    window: Duration,
-    retry: Duration,
-}
 
 pub(crate) struct Shard {
     poll: Poll,
@@ -60,6 +48,10 @@ pub(crate) struct Shard {
     read_again: Vec<usize>,
     /// Subscriptions that have ended, until the router has room for the word.
     left: Vec<Detached>,
+    /// Connections that were closed before their stream came.
+    closed_early: HashMap<ConnectionId, CloseCode>,
+    /// Attached connections, and until when their streams are waited for, in order.
+    awaited: VecDeque<(Instant, ConnectionId)>,
     /// Event times of what was routed since the last flush.
     fresh: Vec<i64>,
     drain: Option<Drain>,
@@ -89,6 +81,8 @@ impl Shard {
             wheel: Wheel::new(now),
             read_again: Vec::new(),
             left: Vec::new(),
+            closed_early: HashMap::new(),
+            awaited: VecDeque::new(),
             fresh: Vec::new(),
             drain: None,
             draining: false,
@@ -125,8 +119,8 @@ impl Shard {
                 }
             }
             more = self.commands(now);
-            more |= self.flush(now);
             self.timers(Instant::now());
+            more |= self.flush(now);
             self.tell_router();
             more |= !self.read_again.is_empty();
         }
@@ -159,8 +153,10 @@ impl Shard {
             Command::Batch(items) => {
                 let wall = wall_ms();
                 for item in items {
-                    if let ShardItem::Event(event) = &item {
-                        self.fresh.push(event.time_ms);
+                    match &item {
+                        ShardItem::Event(event) => self.fresh.push(event.time_ms),
+                        ShardItem::Attach(id, _) => self.await_stream(*id, now),
+                        ShardItem::Gap => {}
                     }
                     self.core.apply(item, wall);
                 }
@@ -187,14 +183,33 @@ impl Shard {
         }
     }
 
+    /// Whoever attached a connection hands its stream over or says that it never comes; should that word
+    /// overtake the connection, or be lost, it is forgotten after the time that a silent client is given.
+    fn await_stream(&mut self, id: ConnectionId, now: Instant) {
+        let patience = self.options.ping_interval + self.options.pong_timeout;
+        self.awaited.push_back((now + patience, id));
+    }
+
+    fn forget_awaited(&mut self, now: Instant) {
+        while let Some((_, id)) = self.awaited.pop_front_if(|(until, _)| *until <= now) {
+            if let Some(slot) = self.core.slot(id)
+                && self.sockets.get(slot).is_none()
+            {
+                self.closed_early.remove(&id);
+                self.forget(slot);
+            }
+        }
+    }
+
     fn adopt(&mut self, adoption: Adoption, now: Instant) {
         let Adoption { id, stream, early, client, permit } = adoption;
         let mut socket = Socket::new(id, stream, client, permit, &self.options, now);
         let Some(slot) = self.core.slot(id) else {
-            // Closed before its stream came.
+            // Aborted before its stream came.
             socket.tell_closed(Closed::Aborted);
             return;
         };
+        let closed_early = self.closed_early.remove(&id);
         let interest = Interest::READABLE | Interest::WRITABLE;
         if let Some(tcp) = socket.stream.tcp()
             && let Err(e) = self.poll.registry().register(tcp, Token(slot), interest)
@@ -204,13 +219,18 @@ impl Shard {
             self.forget(slot);
             return;
         }
+        if let Some(code) = closed_early {
+            socket.phase = Phase::Closing;
+            socket.health_at = now + self.options.linger;
+            socket.tell_closed(Closed::ByUs(code));
+        }
+        let closing = socket.phase == Phase::Closing;
         let next = socket.health_at;
         self.sockets.insert(slot, socket);
         self.set_timer(slot, next, now);
         self.core.adopt(id);
-        if self.draining {
+        if self.draining && !closing {
             self.close(slot, CloseCode::Restart, Some(Duration::ZERO), now);
-            return;
         }
         if !early.is_empty() {
             let mut early = Vec::from(early);
@@ -222,6 +242,7 @@ impl Shard {
 
     fn abort(&mut self, id: ConnectionId) {
         let Some(slot) = self.core.slot(id) else { return };
+        self.closed_early.remove(&id);
         if self.sockets.get(slot).is_some() {
             self.gone(slot, Closed::ByClient(None));
         } else {
@@ -238,157 +259,21 @@ impl Shard {
         }
     }
 
-    fn read(&mut self, slot: usize, now: Instant) {
-        let mut buffer = std::mem::take(&mut self.buffer);
-        let mut turns = READS_PER_TURN;
-        while let Some(socket) = self.sockets.get(slot) {
-            if turns == 0 {
-                self.read_again.push(slot);
-                break;
-            }
-            turns -= 1;
-            match socket.stream.read(&mut buffer) {
-                ReadOutcome::Bytes(n) => {
-                    if let Some(bytes) = buffer.get_mut(..n) {
-                        self.input(slot, bytes, now);
-                    }
-                }
-                ReadOutcome::Blocked => break,
-                ReadOutcome::Ended => {
-                    self.gone(slot, Closed::ByClient(None));
-                    break;
-                }
-            }
-        }
-        self.buffer = buffer;
-    }
-
-    fn input(&mut self, slot: usize, bytes: &mut [u8], now: Instant) {
-        let Some(socket) = self.sockets.get(slot) else { return };
-        socket.heard = true;
-        if socket.phase != Phase::Open {
-            return;
-        }
-        let mut inbound = Vec::new();
-        let mut decoder = std::mem::take(&mut socket.decoder);
-        let per_minute = self.options.inbound_messages_per_minute;
-        let fed = decoder.feed(bytes, &self.options.limits, &mut |message| {
-            let counts = matches!(message, Message::Text(_) | Message::Ping(_));
-            if counts && !socket.may_speak(per_minute, now) {
-                inbound.push(Inbound::Refuse(CloseCode::OverLimit));
-                return ControlFlow::Break(());
-            }
-            match message {
-                Message::Text(text) => {
-                    inbound.push(Inbound::React(socket.client.on_text(text, wall_ms())));
-                }
-                Message::Binary => inbound.push(Inbound::Refuse(CloseCode::BinaryFrame)),
-                Message::Ping(payload) => inbound.push(Inbound::Pong(payload.to_vec())),
-                Message::Pong(_) => {}
-                Message::Close { code, .. } => inbound.push(Inbound::Close(code)),
-            }
-            ControlFlow::Continue(())
-        });
-        socket.decoder = decoder;
-        if let Err(e) = fed {
-            debug!(error = %e, connection_id = socket.id.0, "a client broke the protocol");
-            inbound.push(Inbound::Refuse(CloseCode::from(e)));
-        }
-        for what in inbound {
-            self.react(slot, what, now);
-        }
-    }
-
-    fn react(&mut self, slot: usize, what: Inbound, now: Instant) {
-        let mut frame = Vec::new();
-        match what {
-            Inbound::React(Reaction::Ignore) => {}
-            Inbound::React(Reaction::SetMask(mask)) => self.core.set_mask(slot, mask),
-            Inbound::React(Reaction::Tell(json)) => {
-                tidewire_wire::ws::push_text(&mut frame, &json);
-                self.core.send(slot, &frame, &mut self.sockets);
-            }
-            Inbound::Pong(payload) => {
-                tidewire_wire::ws::push_pong(&mut frame, &payload);
-                self.core.send(slot, &frame, &mut self.sockets);
-            }
-            Inbound::Close(code) => {
-                // RFC 6455, section 5.5.1: the answer echoes the code.
-                tidewire_wire::ws::push_close(&mut frame, code.unwrap_or(1000), "");
-                self.begin_close(slot, Closed::ByClient(code), Keep::Nothing, &frame, now);
-            }
-            Inbound::Refuse(code) => self.close(slot, code, None, now),
-        }
-    }
-
-    /// Closes a connection with a code; `retry` is the hint of a drain.
-    fn close(&mut self, slot: usize, code: CloseCode, retry: Option<Duration>, now: Instant) {
-        let Some(socket) = self.sockets.get(slot) else {
-            self.forget(slot);
-            return;
-        };
-        let mut last = Vec::new();
-        match (socket.framing(), retry) {
-            (Framing::WebSocket, Some(retry)) => {
-                let reason = format!("retry in {} ms", retry.as_millis());
-                tidewire_wire::ws::push_close(&mut last, code.number(), &reason);
-            }
-            (Framing::WebSocket, None) => {
-                tidewire_wire::ws::push_close(&mut last, code.number(), code.name());
-            }
-            (Framing::EventStream, retry) => {
-                let retry = retry.map_or(0, |r| u64::try_from(r.as_millis()).unwrap_or(0));
-                tidewire_wire::sse::push_retry(&mut last, retry.max(1));
-            }
-        }
-        let keep = match code {
-            CloseCode::Slow | CloseCode::Revoked | CloseCode::Forbidden => Keep::Nothing,
-            _ => Keep::Pending,
-        };
-        self.begin_close(slot, Closed::ByUs(code), keep, &last, now);
-    }
-
-    fn begin_close(&mut self, slot: usize, why: Closed, keep: Keep, last: &[u8], now: Instant) {
-        let Some(socket) = self.sockets.get(slot) else { return };
-        if socket.phase == Phase::Closing {
-            return;
-        }
-        socket.phase = Phase::Closing;
-        socket.tell_closed(why);
-        let at = now + self.options.linger;
-        socket.health_at = at;
-        if let Some(detached) = self.core.close(slot, keep, last) {
-            self.left.push(detached);
-        }
-        self.set_timer(slot, at, now);
-    }
-
-    /// The stream is gone: forgets all of the connection.
-    fn gone(&mut self, slot: usize, why: Closed) {
-        if let Some(mut socket) = self.sockets.remove(slot) {
-            socket.tell_closed(why);
-            if let Some(tcp) = socket.stream.tcp() {
-                // It is closed with the drop below; that ends the watch as well.
-                let _ = self.poll.registry().deregister(tcp);
-            }
-        }
-        self.forget(slot);
-    }
-
-    fn forget(&mut self, slot: usize) {
-        if let Some(detached) = self.core.remove(slot) {
-            self.left.push(detached);
-        }
-    }
-
     /// Writes for a while; true if more is left.
     fn flush(&mut self, now: Instant) -> bool {
-        let until = now + FLUSH_TIME;
-        let mut more = true;
-        while more && Instant::now() < until {
+        // At least one slice, however long the rest of the turn took: else a flood of input or of events
+        // would keep everybody's frames back.
+        let until = Instant::now() + FLUSH_TIME;
+        let mut more;
+        loop {
             more = self.core.flush(WRITES_PER_SLICE, &mut self.sockets);
             for notice in self.core.take_notices() {
                 self.notice(notice, now);
+                // It may have left a close frame to write.
+                more = true;
+            }
+            if !more || Instant::now() >= until {
+                break;
             }
         }
         if !self.fresh.is_empty() {
@@ -410,7 +295,12 @@ impl Shard {
                     self.gone(slot, Closed::ByClient(None));
                 }
                 // The client answers and closes; the linger timer ends it if it does not.
-                Some(socket) => socket.stream.finish(),
+                Some(socket) => {
+                    socket.stream.finish();
+                    if socket.ended {
+                        self.gone(slot, Closed::ByClient(None));
+                    }
+                }
                 None => self.forget(slot),
             },
         }
@@ -434,12 +324,25 @@ impl Shard {
                 self.check(entry.slot, now);
             }
         }
+        self.forget_awaited(now);
         self.drain_some(now);
         if now >= self.stats_at {
             self.stats_at = now + TICK;
+            if self.inbox.room_untold.swap(false, Ordering::SeqCst) {
+                self.try_event_streams();
+            }
             let mut stats =
                 self.outlets.stats.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
             *stats = self.core.stats();
+        }
+    }
+
+    /// Tries every event stream: somewhere there is room, and the queue had none for the word of it.
+    fn try_event_streams(&mut self) {
+        for (slot, socket) in self.sockets.iter() {
+            if socket.framing() == Framing::EventStream {
+                self.core.writable(slot);
+            }
         }
     }
 
@@ -447,8 +350,11 @@ impl Shard {
         let Some(socket) = self.sockets.get(slot) else { return };
         if socket.phase == Phase::Closing {
             // An earlier timer of the same socket may fire before its linger is over.
-            if now >= socket.health_at {
+            let at = socket.health_at;
+            if now >= at {
                 self.gone(slot, Closed::ByClient(None));
+            } else {
+                self.set_timer(slot, at, now);
             }
             return;
         }
@@ -469,42 +375,11 @@ impl Shard {
                     Framing::EventStream => tidewire_wire::sse::push_keep_alive(&mut frame),
                 }
                 self.core.send(slot, &frame, &mut self.sockets);
-                // In case the word of room in an event stream was lost.
-                if framing == Framing::EventStream {
-                    self.core.writable(slot);
-                }
             }
             Health::Fine => {}
         }
         if let Some(at) = self.sockets.get(slot).map(|s| s.health_at) {
             self.set_timer(slot, at, now);
-        }
-    }
-
-    /// Closes as many as are due by now, evenly over the window.
-    fn drain_some(&mut self, now: Instant) {
-        let Some(mut drain) = self.drain.take() else { return };
-        let passed = now.saturating_duration_since(drain.started);
-        let part = if drain.window.is_zero() {
-            1.0
-        } else {
-            (passed.as_secs_f64() / drain.window.as_secs_f64()).min(1.0)
-        };
-        #[expect(
-            clippy::cast_possible_truncation,
-            clippy::cast_sign_loss,
-            reason = "a part of a count of sockets"
-        )]
-        let keep = drain.total - (drain.total as f64 * part).ceil() as usize;
-        while drain.slots.len() > keep {
-            let Some((slot, id)) = drain.slots.pop() else { break };
-            let retry = drain.retry.mul_f64((drain.slots.len() % 997) as f64 / 997.0);
-            if self.sockets.get(slot).is_some_and(|s| s.id == id) {
-                self.close(slot, CloseCode::Restart, Some(retry), now);
-            }
-        }
-        if !drain.slots.is_empty() {
-            self.drain = Some(drain);
         }
     }
 

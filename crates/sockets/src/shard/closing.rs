@@ -1,0 +1,131 @@
+//! How connections end: closed with a code, drained, gone.
+
+use std::time::{Duration, Instant};
+
+use tidewire_router::{ConnectionId, Framing, Keep};
+use tidewire_wire::error::CloseCode;
+
+use super::Shard;
+use crate::client::Closed;
+use crate::socket::{Phase, spread};
+
+/// All connections on their way out.
+pub(super) struct Drain {
+    pub(super) slots: Vec<(usize, ConnectionId)>,
+    pub(super) total: usize,
+    pub(super) started: Instant,
+    pub(super) window: Duration,
+    pub(super) retry: Duration,
+}
+
+impl Shard {
+    /// Closes a connection with a code; `retry` is the hint of a drain.
+    pub(super) fn close(
+        &mut self,
+        slot: usize,
+        code: CloseCode,
+        retry: Option<Duration>,
+        now: Instant,
+    ) {
+        // None: it is closing already.
+        let Some(framing) = self.core.framing(slot) else { return };
+        let last = last_words(framing, code, retry);
+        let keep = match code {
+            CloseCode::Slow | CloseCode::Revoked | CloseCode::Forbidden => Keep::Nothing,
+            _ => Keep::Pending,
+        };
+        if self.sockets.get(slot).is_some() {
+            self.begin_close(slot, Closed::ByUs(code), keep, &last, now);
+        } else if let Some(detached) = self.core.close(slot, keep, &last) {
+            // Its stream is still to come, and is told then.
+            self.closed_early.insert(detached.id, code);
+            self.left.push(detached);
+        }
+    }
+
+    pub(super) fn begin_close(
+        &mut self,
+        slot: usize,
+        why: Closed,
+        keep: Keep,
+        last: &[u8],
+        now: Instant,
+    ) {
+        let Some(socket) = self.sockets.get(slot) else { return };
+        if socket.phase == Phase::Closing {
+            return;
+        }
+        socket.phase = Phase::Closing;
+        socket.tell_closed(why);
+        let at = now + self.options.linger;
+        socket.health_at = at;
+        if let Some(detached) = self.core.close(slot, keep, last) {
+            self.left.push(detached);
+        }
+        self.set_timer(slot, at, now);
+    }
+
+    /// The stream is gone: forgets all of the connection.
+    pub(super) fn gone(&mut self, slot: usize, why: Closed) {
+        if let Some(mut socket) = self.sockets.remove(slot) {
+            socket.tell_closed(why);
+            if let Some(tcp) = socket.stream.tcp() {
+                // It is closed with the drop below; that ends the watch as well.
+                let _ = self.poll.registry().deregister(tcp);
+            }
+        }
+        self.forget(slot);
+    }
+
+    pub(super) fn forget(&mut self, slot: usize) {
+        if let Some(detached) = self.core.remove(slot) {
+            self.left.push(detached);
+        }
+    }
+
+    /// Closes as many as are due by now, evenly over the window.
+    pub(super) fn drain_some(&mut self, now: Instant) {
+        let Some(mut drain) = self.drain.take() else { return };
+        let passed = now.saturating_duration_since(drain.started);
+        let part = if drain.window.is_zero() {
+            1.0
+        } else {
+            (passed.as_secs_f64() / drain.window.as_secs_f64()).min(1.0)
+        };
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "a part of a count of sockets"
+        )]
+        let keep = drain.total - (drain.total as f64 * part).ceil() as usize;
+        while drain.slots.len() > keep {
+            let Some((slot, id)) = drain.slots.pop() else { break };
+            let retry = spread(id, drain.retry);
+            if self.sockets.get(slot).is_some_and(|s| s.id == id) {
+                self.close(slot, CloseCode::Restart, Some(retry), now);
+            }
+        }
+        if !drain.slots.is_empty() {
+            self.drain = Some(drain);
+        }
+    }
+}
+
+/// The bytes that end a connection.
+fn last_words(framing: Framing, code: CloseCode, retry: Option<Duration>) -> Vec<u8> {
+    let mut last = Vec::new();
+    match (framing, retry) {
+        (Framing::WebSocket, Some(retry)) => {
+            let reason = format!("retry in {} ms", retry.as_millis());
+            tidewire_wire::ws::push_close(&mut last, code.number(), &reason);
+        }
+        (Framing::WebSocket, None) => {
+            tidewire_wire::ws::push_close(&mut last, code.number(), code.name());
+        }
+        (Framing::EventStream, retry) => {
+            let retry = retry.map_or(0, |r| u64::try_from(r.as_millis()).unwrap_or(0));
+            tidewire_wire::sse::push_retry(&mut last, retry.max(1));
+        }
+    }
+    last
+}
