@@ -27,6 +27,7 @@ fn members_fault(model: &Model, members: &Members, open: bool, image: &Value) ->
         }
         let values = value.as_array().map_or(std::slice::from_ref(value), Vec::as_slice);
         values.iter().filter(|value| !value.is_null()).find_map(|value| match member.kind() {
+            MemberKind::Open => None,
             MemberKind::Plain => value.is_object().then(|| format!("{name} (an object)")),
             MemberKind::Reference(to) => match value["key"].as_u64() {
                 Some(_) => fault(model, to.as_str(), value),
