@@ -10,7 +10,7 @@ use crate::start::StartError;
 
 /// The options of the verifier. The development secret is taken only where `development` says so.
 #[must_use]
-pub fn auth_options(settings: &Settings, development: bool) -> AuthOptions {
+pub(crate) fn auth_options(settings: &Settings, development: bool) -> AuthOptions {
     let auth = &settings.auth;
     AuthOptions {
         issuers: auth.issuers.iter().map(issuer).collect(),
@@ -67,20 +67,15 @@ fn mapping(entry: &config::Mapping) -> MappingEntry {
 ///
 /// # Errors
 /// Every setting that cannot be right.
-pub fn verifier(options: &AuthOptions) -> Result<Arc<Verifier>, StartError> {
-    match Verifier::new(options) {
-        Ok(verifier) => Ok(Arc::new(verifier)),
-        Err(problems) => {
-            Err(StartError::Values(problems.iter().map(ToString::to_string).collect()))
-        }
-    }
+pub(crate) fn verifier(options: &AuthOptions) -> Result<Arc<Verifier>, StartError> {
+    Verifier::new(options).map(Arc::new).map_err(StartError::values)
 }
 
 /// Who may read what.
 ///
 /// # Errors
 /// Every rule that cannot be right.
-pub fn rights(settings: &Settings) -> Result<Arc<TypeRights>, StartError> {
+pub(crate) fn rights(settings: &Settings) -> Result<Arc<TypeRights>, StartError> {
     let options = RightsOptions {
         default: match settings.rights.default {
             RightsDefault::Deny => DefaultRight::Deny,
@@ -88,10 +83,5 @@ pub fn rights(settings: &Settings) -> Result<Arc<TypeRights>, StartError> {
         },
         read: settings.rights.read.clone(),
     };
-    match TypeRights::new(&options) {
-        Ok(rights) => Ok(Arc::new(rights)),
-        Err(problems) => {
-            Err(StartError::Values(problems.iter().map(ToString::to_string).collect()))
-        }
-    }
+    TypeRights::new(&options).map(Arc::new).map_err(StartError::values)
 }

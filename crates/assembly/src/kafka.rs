@@ -13,6 +13,10 @@ use tracing::warn;
 
 use crate::start::StartError;
 
+/// What a record is larger than its change at most: header, key and Kafka's own frame.
+const RECORD_OVERHEAD_BYTES: usize = 64 * 1024;
+/// librdkafka's default for `message.max.bytes`.
+const MESSAGE_BYTES_MAX: usize = 1_000_000;
 /// Between two tries to reach the cluster at start.
 const RETRY: Duration = Duration::from_secs(1);
 /// How long a topic of changes keeps records that is created here, and what is advised.
@@ -22,7 +26,10 @@ const RETENTION: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 ///
 /// # Errors
 /// Every property that librdkafka refuses.
-pub fn kafka_options(settings: &Settings, client_id: &str) -> Result<KafkaOptions, StartError> {
+pub(crate) fn kafka_options(
+    settings: &Settings,
+    client_id: &str,
+) -> Result<KafkaOptions, StartError> {
     let kafka = &settings.kafka;
     let mut options = KafkaOptions::new(&kafka.brokers);
     options.client_id = client_id.to_owned();
@@ -31,12 +38,13 @@ pub fn kafka_options(settings: &Settings, client_id: &str) -> Result<KafkaOption
     options.properties.clone_from(&kafka.properties);
     let secrets = kafka.secret_properties.iter();
     options.properties.extend(secrets.map(|(name, s)| (name.clone(), s.expose().to_owned())));
-    let problems = options.problems();
-    if problems.is_empty() {
-        Ok(options)
-    } else {
-        Err(StartError::Values(problems.iter().map(ToString::to_string).collect()))
+    let record_bytes = settings.capture.change_max_bytes + RECORD_OVERHEAD_BYTES;
+    if record_bytes > MESSAGE_BYTES_MAX {
+        let name = "message.max.bytes".to_owned();
+        options.properties.entry(name).or_insert_with(|| record_bytes.to_string());
     }
+    let problems = options.problems();
+    if problems.is_empty() { Ok(options) } else { Err(StartError::values(problems)) }
 }
 
 /// What the change topic must be.

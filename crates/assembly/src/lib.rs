@@ -11,9 +11,8 @@ mod server;
 mod start;
 mod store;
 
-pub use auth::{auth_options, rights, verifier};
-pub use kafka::{changes_topic, kafka_options, prepare_topics, quarantine_topic};
-pub use model::{load_model, self_links};
+pub use kafka::{changes_topic, prepare_topics, quarantine_topic};
+pub use model::self_links;
 pub use server::{allowed_origins, internal_server, public_server, public_url};
-pub use start::{ServiceArgs, StartError, common_metrics, explain, init, is_loopback};
-pub use store::{redis_options, start_store};
+pub use start::{Checked, ServiceArgs, StartError, check, common_metrics, explain, init};
+pub use store::start_store;

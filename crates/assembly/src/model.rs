@@ -14,7 +14,7 @@ use crate::start::StartError;
 ///
 /// # Errors
 /// Everything that is wrong with the file.
-pub fn load_model(settings: &Settings) -> Result<Arc<Model>, StartError> {
+pub(crate) fn load_model(settings: &Settings) -> Result<Arc<Model>, StartError> {
     let model = match &settings.model.file {
         None => Model::vms(),
         Some(path) => {

@@ -1,11 +1,20 @@
 //! The beginning of a service: arguments, configuration, logs, crypto.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use thiserror::Error;
+use tidewire_auth::Verifier;
 use tidewire_config::{ConfigErrors, Service, Settings, Sources};
+use tidewire_kafka::KafkaOptions;
+use tidewire_model::Model;
+use tidewire_rights::TypeRights;
 use tidewire_runtime::Exit;
 use tidewire_telemetry::{CommonMetrics, LogFormat, Registry};
+
+use crate::auth::{auth_options, rights, verifier};
+use crate::kafka::kafka_options;
+use crate::model::load_model;
 
 /// The arguments that every service takes.
 #[derive(Clone, Debug, Default)]
@@ -31,6 +40,22 @@ pub enum StartError {
 }
 
 impl StartError {
+    /// Values that an adapter refused.
+    pub(crate) fn values(problems: Vec<impl ToString>) -> Self {
+        Self::Values(problems.iter().map(ToString::to_string).collect())
+    }
+
+    /// The refused values, gathered with those of others; anything else stays an error.
+    fn gather(self, problems: &mut Vec<String>) -> Result<(), Self> {
+        match self {
+            Self::Values(found) => {
+                problems.extend(found);
+                Ok(())
+            }
+            other => Err(other),
+        }
+    }
+
     /// The exit code.
     #[must_use]
     pub const fn exit(&self) -> Exit {
@@ -56,6 +81,49 @@ pub fn init(service: Service, args: &ServiceArgs) -> Result<(Settings, Registry)
     Ok((settings, Registry::new()))
 }
 
+/// What is made of the configuration alone, without a port or a cluster.
+#[derive(Clone)]
+pub struct Checked {
+    /// The data model.
+    pub model: Arc<Model>,
+    /// Checks tokens.
+    pub verifier: Arc<Verifier>,
+    /// Who may read what.
+    pub rights: Arc<TypeRights>,
+    /// How Kafka is reached.
+    pub kafka: KafkaOptions,
+}
+
+/// Looks at everything that can be found wrong without a port or a cluster; all of it is named at once.
+///
+/// # Errors
+/// [`StartError::Values`].
+pub fn check(
+    settings: &Settings,
+    client_id: &str,
+    development: bool,
+) -> Result<Checked, StartError> {
+    let mut problems = Vec::new();
+    let mut take = |error: StartError| error.gather(&mut problems);
+    let development = development || settings.http.listen.ip().is_loopback();
+    let model = load_model(settings).map_err(&mut take);
+    let verifier = verifier(&auth_options(settings, development)).map_err(&mut take);
+    let rights = rights(settings).map_err(&mut take);
+    let kafka = kafka_options(settings, client_id).map_err(&mut take);
+    match (model, verifier, rights, kafka) {
+        (Ok(model), Ok(verifier), Ok(rights), Ok(kafka)) => {
+            Ok(Checked { model, verifier, rights, kafka })
+        }
+        (model, verifier, rights, kafka) => {
+            let others = [model.err(), verifier.err(), rights.err(), kafka.err()];
+            match others.into_iter().flatten().find_map(Result::err) {
+                Some(other) => Err(other),
+                None => Err(StartError::Values(problems)),
+            }
+        }
+    }
+}
+
 /// Registers the common metrics and says which build runs.
 ///
 /// # Errors
@@ -74,10 +142,4 @@ pub fn explain(error: &StartError) -> String {
         StartError::Config(_) | StartError::Values(_) => error.to_string(),
         StartError::Other(other) => format!("{other:#}"),
     }
-}
-
-/// Whether both listeners are for this machine alone.
-#[must_use]
-pub const fn is_loopback(settings: &Settings) -> bool {
-    settings.http.listen.ip().is_loopback() && settings.internal.listen.ip().is_loopback()
 }

@@ -11,7 +11,7 @@ use crate::start::StartError;
 
 /// The options of the store.
 #[must_use]
-pub fn redis_options(redis: &config::Redis) -> RedisOptions {
+pub(crate) fn redis_options(redis: &config::Redis) -> RedisOptions {
     RedisOptions {
         url: redis.url.expose().to_owned(),
         mode: match redis.mode {

@@ -3,22 +3,22 @@
 //! Exit codes: 64 bad usage or configuration, 1 start failed (or an import that is not complete), 0 clean.
 
 mod serve;
-mod wiring;
 
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use clap::Parser;
-use tidewire_auth::Verifier;
+use tidewire_assembly::{
+    Checked, ServiceArgs, StartError, changes_topic, check, explain, init, prepare_topics,
+};
 use tidewire_capture::import::import;
 use tidewire_capture::{CaptureOptions, Intake};
-use tidewire_config::{Service, Settings, Sources, load};
+use tidewire_config::{Service, Settings};
 use tidewire_event::Tenant;
+use tidewire_kafka::Writer;
 use tidewire_log::LogWriter;
 use tidewire_runtime::{Clock, Exit, Shutdown, Signals};
 use tidewire_telemetry::{CaptureMetrics, Registry};
-
-use serve::Checked;
 
 /// Takes changes from producers and writes them to Kafka.
 #[derive(Parser, Debug)]
@@ -51,47 +51,22 @@ fn main() -> Exit {
             return if error.use_stderr() { Exit::Usage } else { Exit::Clean };
         }
     };
-    let sources = Sources::from_env().file(args.config.as_deref()).set(args.set.clone());
-    let settings = match load(Service::Capture, sources) {
-        Ok(settings) => settings,
-        Err(error) => return say(Exit::Usage, &error.to_string()),
-    };
-    let format = match &args.input {
-        Some(_) => wiring::import_log_format(&settings),
-        None => wiring::log_format(&settings),
-    };
-    if let Err(error) = tidewire_telemetry::init(format, &settings.log.level) {
-        return say(Exit::Usage, &format!("log.level: {error}"));
+    match run(args) {
+        Ok(exit) => exit,
+        Err(error) => say(error.exit(), &explain(&error)),
     }
-    let checked = match check(settings) {
-        Ok(checked) => checked,
-        Err(problems) => return say(Exit::Usage, &problems),
-    };
-    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
-        Ok(runtime) => runtime,
-        Err(error) => return say(Exit::StartFailed, &error.to_string()),
-    };
-    let done = match args.input.zip(args.tenant) {
-        Some((input, tenant)) => runtime.block_on(import_all(checked, &input, &tenant)),
-        None => runtime.block_on(serve::serve(checked)),
-    };
-    done.unwrap_or_else(|error| say(Exit::StartFailed, &format!("{error:#}")))
 }
 
-/// Everything that can be found wrong without a port or a cluster.
-fn check(settings: Settings) -> Result<Checked, String> {
-    let mut problems = Vec::new();
-    let kafka = wiring::kafka(&settings);
-    problems.extend(kafka.problems().iter().map(ToString::to_string));
-    let model = wiring::model(&settings).map_err(|error| problems.push(format!("{error:#}")));
-    let verifier = Verifier::new(&wiring::auth(&settings))
-        .map_err(|found| problems.extend(found.iter().map(ToString::to_string)));
-    match (model, verifier) {
-        (Ok(model), Ok(verifier)) if problems.is_empty() => {
-            Ok(Checked { settings, kafka, verifier: Arc::new(verifier), model })
-        }
-        _ => Err(format!("configuration cannot be used:\n  {}", problems.join("\n  "))),
-    }
+fn run(args: Args) -> Result<Exit, StartError> {
+    let Args { config, set, input, tenant } = args;
+    let (settings, registry) = init(Service::Capture, &ServiceArgs { config, set })?;
+    let checked = check(&settings, "tidewire-capture", false)?;
+    let runtime = tokio::runtime::Runtime::new().map_err(anyhow::Error::new)?;
+    let done = match input.zip(tenant) {
+        Some((input, tenant)) => runtime.block_on(import_all(&settings, checked, &input, &tenant)),
+        None => runtime.block_on(serve::serve(&settings, checked, &registry)),
+    };
+    Ok(done?)
 }
 
 fn say(exit: Exit, text: &str) -> Exit {
@@ -99,8 +74,13 @@ fn say(exit: Exit, text: &str) -> Exit {
     exit
 }
 
-async fn import_all(checked: Checked, input: &str, tenant: &Tenant) -> anyhow::Result<Exit> {
-    let Checked { settings, kafka, model, .. } = checked;
+async fn import_all(
+    settings: &Settings,
+    checked: Checked,
+    input: &str,
+    tenant: &Tenant,
+) -> anyhow::Result<Exit> {
+    let Checked { kafka, model, .. } = checked;
     let shutdown = Shutdown::new();
     let mut signals = Signals::install()?;
     let reader: Box<dyn tokio::io::AsyncRead + Unpin + Send> = match input {
@@ -110,8 +90,8 @@ async fn import_all(checked: Checked, input: &str, tenant: &Tenant) -> anyhow::R
             Err(error) => return Ok(say(Exit::Usage, &format!("{path}: {error}"))),
         },
     };
-    wiring::check_topic(&settings, &kafka, &shutdown).await?;
-    let writer = wiring::writer(&settings, &kafka)?;
+    prepare_topics(settings, &kafka, None, &[changes_topic(settings)]).await?;
+    let writer = Arc::new(Writer::start(&kafka, &settings.kafka.changes_topic)?);
     let options = CaptureOptions::from(&settings.capture);
     let metrics = CaptureMetrics::register(&Registry::new())?;
     let clock = Clock::system();

@@ -5,29 +5,20 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use anyhow::Context as _;
-use tidewire_auth::Verifier;
+use tidewire_assembly::{
+    Checked, changes_topic, common_metrics, internal_server, prepare_topics, public_server,
+};
 use tidewire_capture::{Capture, CaptureOptions, Parts};
 use tidewire_config::Settings;
 use tidewire_http::{ApiReply, ApiRequest, Method, Reply, Server, Site, StatusCode};
-use tidewire_kafka::{KafkaOptions, Writer};
-use tidewire_model::Model;
+use tidewire_kafka::Writer;
 use tidewire_runtime::{Clock, Exit, Shutdown, Signals, Tasks};
 use tidewire_telemetry::{CaptureMetrics, CommonMetrics, METRICS_CONTENT_TYPE, Registry};
-
-use crate::wiring;
 
 /// How often the state of the writer is looked at.
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 /// After the public port has ended: for records without an answer, and for the rest.
 const FLUSH_LIMIT: Duration = Duration::from_secs(5);
-
-/// What configuration was checked to be, before anything is started.
-pub(crate) struct Checked {
-    pub(crate) settings: Settings,
-    pub(crate) kafka: KafkaOptions,
-    pub(crate) verifier: Arc<Verifier>,
-    pub(crate) model: Arc<Model>,
-}
 
 /// What health tells.
 struct Health {
@@ -37,25 +28,28 @@ struct Health {
 }
 
 /// Serves until a signal or a failure, then drains.
-pub(crate) async fn serve(checked: Checked) -> anyhow::Result<Exit> {
-    let Checked { settings, kafka, verifier, model } = checked;
+pub(crate) async fn serve(
+    settings: &Settings,
+    checked: Checked,
+    registry: &Registry,
+) -> anyhow::Result<Exit> {
+    let Checked { kafka, verifier, model, .. } = checked;
     let mut signals = Signals::install()?;
-    let registry = Registry::new();
-    let common = CommonMetrics::register(&registry)?;
-    common.build_info.set(env!("CARGO_PKG_VERSION"), "unknown");
+    let common = common_metrics(registry)?;
     let (public, internal) = (Tasks::new(Shutdown::new()), Tasks::new(Shutdown::new()));
-    let writer = wiring::writer(&settings, &kafka)?;
+    let writer = Arc::new(Writer::start(&kafka, &settings.kafka.changes_topic)?);
     let health = Arc::new(Health {
         started: AtomicBool::new(false),
         draining: Shutdown::new(),
         writer: Arc::clone(&writer),
     });
-    let listener = Server::bind(wiring::public_listener(&settings)?).await?;
-    let inside = Server::bind(wiring::internal_listener(&settings)).await?;
+    let listener = Server::bind(public_server(settings, false)).await?;
+    let inside = Server::bind(internal_server(settings)).await?;
     let inside_address = inside.local_addr();
-    inside.serve(internal_site(&health, &registry), &internal, internal.shutdown().clone());
+    inside.serve(internal_site(&health, registry), &internal, internal.shutdown().clone());
+    let topics = [changes_topic(settings)];
     tokio::select! {
-        checked = wiring::check_topic(&settings, &kafka, public.shutdown()) => checked?,
+        checked = prepare_topics(settings, &kafka, None, &topics) => checked?,
         signal = signals.wait() => {
             tracing::info!(%signal, "told to stop before kafka answered");
             return Ok(Exit::Clean);
@@ -67,7 +61,7 @@ pub(crate) async fn serve(checked: Checked) -> anyhow::Result<Exit> {
             writer: writer.clone(),
             verifier: Arc::clone(&verifier),
             model,
-            metrics: CaptureMetrics::register(&registry)?,
+            metrics: CaptureMetrics::register(registry)?,
             common: common.clone(),
             clock: Clock::system(),
         },

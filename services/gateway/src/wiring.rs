@@ -4,9 +4,8 @@ use std::sync::Arc;
 
 use anyhow::{Context as _, anyhow};
 use tidewire_assembly::{
-    StartError, allowed_origins, auth_options, changes_topic, common_metrics, internal_server,
-    is_loopback, kafka_options, load_model, prepare_topics, public_server, public_url,
-    quarantine_topic, rights, self_links, start_store, verifier,
+    Checked, StartError, allowed_origins, changes_topic, check, common_metrics, internal_server,
+    prepare_topics, public_server, public_url, quarantine_topic, self_links, start_store,
 };
 use tidewire_auth::unix_now;
 use tidewire_config::Settings;
@@ -78,13 +77,9 @@ pub async fn wire(
     tasks: &Tasks,
 ) -> Result<Wired, StartError> {
     let development = surroundings.development;
-    let model = load_model(settings)?;
-    let verifier = verifier(&auth_options(settings, development || is_loopback(settings)))?;
-    let rights = rights(settings)?;
-    let kafka = match &surroundings.embedded {
-        Some((options, _)) => options.clone(),
-        None => kafka_options(settings, "tidewire-gateway")?,
-    };
+    let Checked { model, verifier, rights, kafka } =
+        check(settings, "tidewire-gateway", development)?;
+    let kafka = surroundings.embedded.as_ref().map_or(kafka, |(options, _)| options.clone());
     let store = match surroundings.store {
         Some(store) => Some(store),
         None => start_store(settings, tasks)?,

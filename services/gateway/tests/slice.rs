@@ -135,9 +135,8 @@ async fn a_change_reaches_the_socket_that_asked() {
 
     assert_eq!(world.gateway.drain().await, 0);
     let close = loop {
-        match socket.next().await.unwrap().unwrap() {
-            Message::Close(frame) => break frame.unwrap(),
-            _ => {}
+        if let Message::Close(frame) = socket.next().await.unwrap().unwrap() {
+            break frame.unwrap();
         }
     };
     assert_eq!(u16::from(close.code), 1012);

@@ -24,10 +24,16 @@ impl fmt::Display for Banner<'_> {
         writeln!(f, "  Tidewire is running. Open {url}/ and watch voyages change.\n")?;
         if self.rate > 0.0 {
             let (rate, seed) = (self.rate, self.seed);
-            writeln!(f, "  A simulated fleet makes {rate} changes a second (--rate, --seed {seed}).")?;
+            writeln!(
+                f,
+                "  A simulated fleet makes {rate} changes a second (--rate, --seed {seed})."
+            )?;
         }
         if self.embedded {
-            writeln!(f, "  Broker and store are embedded and forget everything at the end: for development only.")?;
+            writeln!(
+                f,
+                "  Broker and store are embedded and forget everything at the end: for development only."
+            )?;
         }
         writeln!(f, "  Health and metrics: {internal}/health/ready  {internal}/metrics\n")?;
         writeln!(f, "  In another terminal:\n")?;

@@ -14,9 +14,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use anyhow::Context as _;
-use tidewire_assembly::{
-    StartError, auth_options, explain, is_loopback, kafka_options, load_model, verifier,
-};
+use tidewire_assembly::{Checked, StartError, check, explain};
 use tidewire_auth::{Secret, dev_secret};
 use tidewire_capture::{Capture, CaptureOptions, Parts};
 use tidewire_config::{Service, Settings, Sources};
@@ -89,7 +87,7 @@ async fn serve(args: Args) -> Result<(), StartError> {
         &settings.log.level,
     )
     .map_err(|e| StartError::Values(vec![format!("log.level: {e}")]))?;
-    if !is_loopback(&settings) {
+    if !(settings.http.listen.ip().is_loopback() && settings.internal.listen.ip().is_loopback()) {
         let text = "tidewire dev gives a token to whoever asks, so it listens on loopback alone: \
                     http.listen and internal.listen must be 127.0.0.1 or ::1";
         return Err(StartError::Values(vec![text.to_owned()]));
@@ -179,12 +177,13 @@ async fn start(
         "" => Some(Arc::new(EmbeddedBroker::start().map_err(anyhow::Error::new)?)),
         _ => None,
     };
+    let Checked { model, verifier, kafka, .. } = check(settings, "tidewire-dev", true)?;
     let kafka = match &broker {
         // The embedded broker holds an empty fetch for as long as it is told to.
         Some(broker) => {
             KafkaOptions { fetch_wait: std::time::Duration::from_millis(5), ..broker.options() }
         }
-        None => kafka_options(settings, "tidewire-dev")?,
+        None => kafka,
     };
     let memory = || -> Arc<dyn Store> { Arc::new(MemoryStore::new(MemoryLimits::default())) };
     let surroundings = Surroundings {
@@ -193,13 +192,14 @@ async fn start(
         store: settings.redis.is_none().then(memory),
     };
     let wired = wire(settings, registry, surroundings, tasks).await?;
-    let writer = Writer::start(&kafka, &settings.kafka.changes_topic).map_err(anyhow::Error::new)?;
+    let writer =
+        Writer::start(&kafka, &settings.kafka.changes_topic).map_err(anyhow::Error::new)?;
     let capture = Capture::start(
         CaptureOptions::from(&settings.capture),
         Parts {
             writer: Arc::new(writer),
-            verifier: verifier(&auth_options(settings, true))?,
-            model: load_model(settings)?,
+            verifier,
+            model,
             metrics: CaptureMetrics::register(registry).map_err(anyhow::Error::new)?,
             common: CommonMetrics::register(&Registry::new()).map_err(anyhow::Error::new)?,
             clock: Clock::system(),

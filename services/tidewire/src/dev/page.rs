@@ -14,6 +14,8 @@ const TTL_SECONDS: i64 = 3600;
 const POLICY: &str =
     "default-src 'self'; connect-src 'self' ws: wss:; base-uri 'none'; frame-ancestors 'none'";
 
+const SCRIPT: &str = "text/javascript; charset=utf-8";
+
 /// A token and for how many seconds it is good.
 pub fn mint(secret: &Secret) -> anyhow::Result<(String, i64)> {
     let mut claims = MintClaims::new(TENANT, unix_now());
@@ -23,7 +25,7 @@ pub fn mint(secret: &Secret) -> anyhow::Result<(String, i64)> {
     Ok((TokenMinter::mint(secret, &claims)?, TTL_SECONDS))
 }
 
-/// `/`, its script and its style, and `/dev/token`.
+/// `/`, its scripts and its style, and `/dev/token`.
 pub fn site(secret: &Secret) -> Site {
     let secret = secret.clone();
     let file = |path: &str, content_type: &'static str, text: &'static str| {
@@ -35,7 +37,9 @@ pub fn site(secret: &Secret) -> Site {
         })
     };
     file("/", "text/html; charset=utf-8", include_str!("../../page/index.html"))
-        .join(file("/app.js", "text/javascript; charset=utf-8", include_str!("../../page/app.js")))
+        .join(file("/app.js", SCRIPT, include_str!("../../page/app.js")))
+        .join(file("/board.js", SCRIPT, include_str!("../../page/board.js")))
+        .join(file("/link.js", SCRIPT, include_str!("../../page/link.js")))
         .join(file("/style.css", "text/css; charset=utf-8", include_str!("../../page/style.css")))
         .route(Method::GET, "/dev/token", move |request: ApiRequest| {
             let reply = token(&secret, request.header("host"));
@@ -72,7 +76,9 @@ mod tests {
         for host in ["localhost", "localhost:8080", "127.0.0.1:1", "[::1]:8080", "[::1]"] {
             assert!(is_local(host), "{host}");
         }
-        for host in ["", "example.com", "localhost.example.com:8080", "127.0.0.1.example.com", "x:y"] {
+        for host in
+            ["", "example.com", "localhost.example.com:8080", "127.0.0.1.example.com", "x:y"]
+        {
             assert!(!is_local(host), "{host}");
         }
     }
