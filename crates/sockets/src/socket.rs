@@ -34,6 +34,8 @@ pub(crate) struct Socket {
     pub(crate) heard: bool,
     /// True once the client has ended its half of a stream that closes.
     pub(crate) ended: bool,
+    /// True once our half has ended: all is written.
+    pub(crate) finished: bool,
     minute: (Instant, u32),
     told: bool,
     _permit: Box<dyn Any + Send>,
@@ -66,6 +68,7 @@ impl Socket {
             pinged: false,
             heard: false,
             ended: false,
+            finished: false,
             minute: (now, 0),
             told: false,
             _permit: permit,

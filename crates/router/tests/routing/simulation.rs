@@ -1,6 +1,7 @@
 //! A seeded simulation of a shard: streams that take what they like, come, block, fail and go. What each
 //! was written is what it was owed, frame by frame.
 
+use std::collections::hash_map::Entry;
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
@@ -180,8 +181,8 @@ impl Simulation {
     fn adopt(&mut self, at: usize) {
         let peer = &mut self.peers[at];
         let cuts = [0, 0, 2, 6][self.random.random_range(0..4)];
-        if !self.streams.by_slot.contains_key(&peer.slot) {
-            self.streams.by_slot.insert(peer.slot, Stream { cuts, ..Stream::default() });
+        if let Entry::Vacant(place) = self.streams.by_slot.entry(peer.slot) {
+            place.insert(Stream { cuts, ..Stream::default() });
             assert_eq!(self.core.adopt(peer.id), Some(peer.slot));
             if peer.phase == Phase::Awaited {
                 peer.phase = Phase::Open;

@@ -42,7 +42,9 @@ impl Shard {
                 }
                 ReadOutcome::Blocked => break,
                 // A client that said goodbye may have ended its half already: it still gets the answer.
-                ReadOutcome::Ended if socket.phase == Phase::Closing => socket.ended = true,
+                ReadOutcome::Ended if socket.phase == Phase::Closing && !socket.finished => {
+                    socket.ended = true;
+                }
                 ReadOutcome::Ended => {
                     self.gone(slot, Closed::ByClient(None));
                     break;

@@ -297,6 +297,7 @@ impl Shard {
                 // The client answers and closes; the linger timer ends it if it does not.
                 Some(socket) => {
                     socket.stream.finish();
+                    socket.finished = true;
                     if socket.ended {
                         self.gone(slot, Closed::ByClient(None));
                     }
