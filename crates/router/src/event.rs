@@ -1,5 +1,6 @@
 //! A change event on its way from the router to the shards.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
@@ -59,6 +60,7 @@ pub struct RoutedEvent {
     pub look_for_owners: bool,
     payload: Option<Bytes>,
     body: OnceLock<Result<Option<Body>, BodyError>>,
+    reported: AtomicBool,
 }
 
 impl RoutedEvent {
@@ -79,7 +81,7 @@ impl RoutedEvent {
         look_for_owners: bool,
         payload: Option<Bytes>,
     ) -> Self {
-        let body = OnceLock::new();
+        let (body, reported) = (OnceLock::new(), AtomicBool::new(false));
         Self {
             id,
             time_ms,
@@ -91,12 +93,24 @@ impl RoutedEvent {
             look_for_owners,
             payload,
             body,
+            reported,
         }
     }
 
     /// Whether the text stands anywhere in the payload: a cheap look before a parse.
     pub(crate) fn mentions(&self, text: &str) -> bool {
         self.payload.as_ref().is_some_and(|p| memchr::memmem::find(p, text.as_bytes()).is_some())
+    }
+
+    /// The payload as it came.
+    #[must_use]
+    pub const fn payload(&self) -> Option<&Bytes> {
+        self.payload.as_ref()
+    }
+
+    /// True for the first of the shards that finds the body broken.
+    pub(crate) fn is_first_report(&self) -> bool {
+        !self.reported.swap(true, Ordering::Relaxed)
     }
 
     /// The parsed body: `None` for a record without a value.

@@ -1,6 +1,7 @@
 //! What a shard asks of whoever understands the clients' messages.
 
 use tidewire_fields::FieldMask;
+use tidewire_router::RoutedEvent;
 use tidewire_wire::error::CloseCode;
 
 /// The meaning of one connection: what its messages ask for, and what its end means. Called on the
@@ -40,9 +41,12 @@ pub enum Closed {
     Aborted,
 }
 
-/// Told how old events are when their first bytes have been written.
+/// Told what a shard sees of events.
 pub trait Observer: Send + Sync {
     /// An event of this age, in milliseconds from its event time to now (negative where clocks differ),
     /// has been offered to the sockets of a shard.
     fn delivered(&self, age_ms: i64);
+
+    /// A field list needed the body of this event, and it is broken: those sockets were told a gap.
+    fn broken(&self, event: &RoutedEvent);
 }

@@ -4,10 +4,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use tidewire_router::{RouterStats, ShardStats};
+use tidewire_event::RecordKey;
+use tidewire_log::LogRecord;
+use tidewire_router::{RoutedEvent, RouterStats, ShardStats};
 use tidewire_sockets::Observer;
 use tidewire_telemetry::GatewayMetrics;
-use tidewire_telemetry::metrics::{DropReason, Framing};
+use tidewire_telemetry::metrics::{DropReason, Framing, GapReason, PoisonReason};
+use tracing::warn;
 
 use crate::options::PoisonSink;
 use crate::shared::Shared;
@@ -78,12 +81,40 @@ fn gauge(value: usize) -> i64 {
     i64::try_from(value).unwrap_or(i64::MAX)
 }
 
-/// Observes how old events are when they reach the sockets.
-pub(crate) struct Freshness(pub(crate) GatewayMetrics);
+/// Observes what shards see of events.
+pub(crate) struct Watcher {
+    pub(crate) metrics: GatewayMetrics,
+    pub(crate) poison: Arc<dyn PoisonSink>,
+}
 
-impl Observer for Freshness {
+impl Observer for Watcher {
     fn delivered(&self, age_ms: i64) {
         let age = Duration::from_millis(u64::try_from(age_ms).unwrap_or(0));
-        self.0.kafka_to_socket_seconds.observe(age);
+        self.metrics.kafka_to_socket_seconds.observe(age);
+    }
+
+    fn broken(&self, event: &RoutedEvent) {
+        let reason = match event.body() {
+            Err(error) => error.to_string(),
+            Ok(_) => "the body lacks the new image".to_owned(),
+        };
+        let id = event.id;
+        warn!(partition = id.partition.0, offset = id.offset.0, error = %reason,
+            "a record's body cannot be used; who needs it is told a gap");
+        self.metrics.records_poison.inc(PoisonReason::Body);
+        self.metrics.gaps.inc(GapReason::Poison);
+        let route = &event.route;
+        let (tenant, object_type) = (route.tenant.as_str(), route.object_type.as_str());
+        let key = RecordKey::format(tenant, object_type, &event.key.to_string());
+        let record = LogRecord {
+            partition: id.partition,
+            offset: id.offset,
+            timestamp_ms: event.time_ms,
+            key: Some(key.as_bytes()),
+            header: None,
+            header_count: 0,
+            payload: event.payload().map(|payload| &payload[..]),
+        };
+        self.poison.put(&record, &reason);
     }
 }

@@ -15,7 +15,7 @@ use tokio::time::{Instant, sleep};
 use tracing::info;
 
 use crate::caps::Caps;
-use crate::collect::{Collector, Freshness};
+use crate::collect::{Collector, Watcher};
 use crate::gate::Gate;
 use crate::health::{self, Health};
 use crate::options::GatewayParts;
@@ -63,7 +63,8 @@ impl Gateway {
             limits: options.limits,
         };
         let leavers: Arc<dyn Leavers> = Arc::new(router.clone());
-        let observer: Arc<dyn Observer> = Arc::new(Freshness(metrics.clone()));
+        let observer: Arc<dyn Observer> =
+            Arc::new(Watcher { metrics: metrics.clone(), poison: Arc::clone(&poison) });
         let shards =
             Shards::start(options.shards, options.sockets, &settings, &leavers, &observer, &tasks)?;
         let health = Arc::<Health>::default();

@@ -58,8 +58,6 @@ pub struct ShardStats {
     pub event_stream_messages: u64,
     /// Bytes that the sink took.
     pub bytes: u64,
-    /// Messages that a field list could not make from a broken body; a gap was sent instead.
-    pub broken_bodies: u64,
     /// Views.
     pub views: usize,
     /// Connections.
@@ -86,6 +84,8 @@ pub struct ShardCore {
     /// Connections whose own queue may be written.
     ready: VecDeque<usize>,
     notices: Vec<Notice>,
+    /// Events whose body a field list needed and that was broken; this shard found it first.
+    broken: Vec<Arc<RoutedEvent>>,
     /// Buffers of views that have nothing to send.
     pool: Vec<Vec<u8>>,
     matched: Vec<(usize, Role)>,
@@ -111,6 +111,7 @@ impl ShardCore {
             dirty_large: VecDeque::new(),
             ready: VecDeque::new(),
             notices: Vec::new(),
+            broken: Vec::new(),
             pool: Vec::new(),
             matched: Vec::new(),
             scratch: Vec::new(),
@@ -132,7 +133,7 @@ impl ShardCore {
         }
     }
 
-    fn event(&mut self, event: &RoutedEvent, now_ms: i64) {
+    fn event(&mut self, event: &Arc<RoutedEvent>, now_ms: i64) {
         if self.is_silent(event) {
             return;
         }
@@ -164,7 +165,9 @@ impl ShardCore {
                 }
             };
             if !sent {
-                self.stats.broken_bodies += 1;
+                if event.is_first_report() {
+                    self.broken.push(Arc::clone(event));
+                }
                 self.append_gap(index, now_ms);
             }
         }
@@ -277,6 +280,11 @@ impl ShardCore {
     /// What the owner has to act upon since it asked last.
     pub fn take_notices(&mut self) -> Vec<Notice> {
         std::mem::take(&mut self.notices)
+    }
+
+    /// Events whose body was needed and broken, since the owner asked last. Of all shards one tells each.
+    pub fn take_broken(&mut self) -> Vec<Arc<RoutedEvent>> {
+        std::mem::take(&mut self.broken)
     }
 
     /// Counts and gauges.

@@ -282,6 +282,9 @@ impl Shard {
                 self.outlets.observer.delivered(wall.saturating_sub(time_ms));
             }
         }
+        for event in self.core.take_broken() {
+            self.outlets.observer.broken(&event);
+        }
         more
     }
 

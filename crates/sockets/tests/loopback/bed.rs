@@ -61,6 +61,8 @@ struct Nobody;
 
 impl Observer for Nobody {
     fn delivered(&self, _: i64) {}
+
+    fn broken(&self, _: &tidewire_router::RoutedEvent) {}
 }
 
 /// What the shard's side of a connection said.
