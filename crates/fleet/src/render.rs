@@ -194,11 +194,6 @@ impl Renderer<'_> {
     }
 
     fn voyage_header(&self, voyage: &Voyage) -> Value {
-        let (code, text) = match voyage.status {
-            Status::Estimated => ("EST", "Estimated"),
-            Status::Nominated => ("NOM", "Nominated"),
-            Status::Operative => ("OPR", "Operative"),
-        };
         json!({
             "codeProperty": "referenceNo",
             "vesselCode": voyage.vessel.code,
@@ -210,7 +205,7 @@ impl Renderer<'_> {
             "voyageStartDate": date_time(voyage.start_ms),
             "voyageNo": voyage.number,
             "referenceNo": reference_no(voyage),
-            "voyageStatus": {"statusTypeCode": code, "statusTypeDesc": text},
+            "voyageStatus": status(voyage),
             "isBudget": false,
             "isTemplate": false,
             "voyage": self.bare(Kind::Voyage, voyage.key),
@@ -248,7 +243,7 @@ impl Renderer<'_> {
             "referenceNo": reference_no(voyage),
             "vessel": self.vessel(&voyage.vessel),
             "voyageHeader": self.reference(Kind::VoyageHeader, voyage.header,
-                json!({"voyageNo": voyage.number})),
+                json!({"voyageNo": voyage.number, "voyageStatus": status(voyage)})),
             "portCalls": calls.collect::<Vec<_>>(),
             "cargos": cargos.collect::<Vec<_>>(),
             "tcs": [],
@@ -423,6 +418,15 @@ fn partner_name(partner: &Partner) -> String {
     } else {
         partner.name.to_owned()
     }
+}
+
+fn status(voyage: &Voyage) -> Value {
+    let (code, text) = match voyage.status {
+        Status::Estimated => ("EST", "Estimated"),
+        Status::Nominated => ("NOM", "Nominated"),
+        Status::Operative => ("OPR", "Operative"),
+    };
+    json!({"statusTypeCode": code, "statusTypeDesc": text})
 }
 
 fn reference_no(voyage: &Voyage) -> String {
