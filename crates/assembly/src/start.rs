@@ -11,6 +11,7 @@ use tidewire_model::Model;
 use tidewire_rights::TypeRights;
 use tidewire_runtime::Exit;
 use tidewire_telemetry::{CommonMetrics, LogFormat, Registry};
+use tracing::{info, warn};
 
 use crate::auth::{auth_options, rights, verifier};
 use crate::kafka::kafka_options;
@@ -66,19 +67,41 @@ impl StartError {
     }
 }
 
-/// Reads the configuration, starts the logs, and installs what the process has one of.
+/// Reads the configuration and begins.
 ///
 /// # Errors
 /// [`StartError`].
 pub fn init(service: Service, args: &ServiceArgs) -> Result<(Settings, Registry), StartError> {
     let sources = Sources::from_env().file(args.config.as_deref()).set(args.set.clone());
     let settings = tidewire_config::load(service, sources)?;
+    begin(&settings)?;
+    Ok((settings, Registry::new()))
+}
+
+/// Starts the logs, and sets what the process has one of.
+///
+/// # Errors
+/// [`StartError`].
+pub fn begin(settings: &Settings) -> Result<(), StartError> {
     let format = if settings.log.json { LogFormat::Json } else { LogFormat::Text };
     tidewire_telemetry::init(format, &settings.log.level)
         .map_err(|e| StartError::Values(vec![format!("log.level: {e}")]))?;
-    // Fails only where it is installed already: by another service in this process.
+    // Fails only where it is installed already.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
-    Ok((settings, Registry::new()))
+    raise_file_limit(settings.http.connections_max);
+    Ok(())
+}
+
+/// A socket is a file descriptor, and many systems begin with a limit of 1,024: it is raised as far as
+/// this process may.
+fn raise_file_limit(connections_max: usize) {
+    match rlimit::increase_nofile_limit(u64::MAX) {
+        Ok(limit) if limit < connections_max as u64 => {
+            info!(limit, connections_max, "fewer files may be open than http.connections_max");
+        }
+        Ok(_) => {}
+        Err(e) => warn!(error = %e, "the limit of open files cannot be raised"),
+    }
 }
 
 /// What is made of the configuration alone, without a port or a cluster.

@@ -14,7 +14,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use anyhow::Context as _;
-use tidewire_assembly::{Checked, StartError, check, explain};
+use tidewire_assembly::{Checked, StartError, begin, check, explain};
 use tidewire_auth::{Secret, dev_secret};
 use tidewire_capture::{Capture, CaptureOptions, Parts};
 use tidewire_config::{Service, Settings, Sources};
@@ -23,7 +23,7 @@ use tidewire_gateway::wiring::{Surroundings, wire};
 use tidewire_kafka::{EmbeddedBroker, KafkaOptions, Writer};
 use tidewire_runtime::{Clock, Exit, Shutdown, Signals, Tasks};
 use tidewire_store::{MemoryLimits, MemoryStore, Store};
-use tidewire_telemetry::{CaptureMetrics, CommonMetrics, LogFormat, Registry};
+use tidewire_telemetry::{CaptureMetrics, CommonMetrics, Registry};
 
 use crate::token::DEV_SECRET_FILE;
 use banner::Banner;
@@ -82,11 +82,7 @@ async fn serve(args: Args) -> Result<(), StartError> {
     let secret_file = Path::new(DEV_SECRET_FILE);
     let secret = dev_secret(secret_file).map_err(anyhow::Error::new)?;
     let (settings, taken) = settings(&args, secret_file)?;
-    tidewire_telemetry::init(
-        if settings.log.json { LogFormat::Json } else { LogFormat::Text },
-        &settings.log.level,
-    )
-    .map_err(|e| StartError::Values(vec![format!("log.level: {e}")]))?;
+    begin(&settings)?;
     if !(settings.http.listen.ip().is_loopback() && settings.internal.listen.ip().is_loopback()) {
         let text = "tidewire dev gives a token to whoever asks, so it listens on loopback alone: \
                     http.listen and internal.listen must be 127.0.0.1 or ::1";
