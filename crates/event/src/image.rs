@@ -83,6 +83,9 @@ pub enum BodyError {
         /// What it is instead.
         kind: NodeKind,
     },
+    /// An image is of another object than the record.
+    #[error("'{0}' has another key than the record")]
+    Key(&'static str),
 }
 
 /// What a JSON value is. Its text has the article: `an object`.
@@ -434,6 +437,26 @@ impl Body {
         };
         let (new, old) = (image("new")?, image("old")?);
         Ok(Self { document, new, old })
+    }
+
+    /// Checks that the images, where they hold a `key`, hold this one: the record's key is the authority.
+    ///
+    /// # Errors
+    /// [`BodyError::Key`] names the image.
+    pub fn check_key(&self, key: &ObjectKey) -> Result<(), BodyError> {
+        for (name, image) in [("new", self.new_image()), ("old", self.old_image())] {
+            let Some(own) = image.and_then(|image| image.get("key")) else { continue };
+            // Where no model tells the kind, digits may stand as a number or as a text.
+            let is_this = |kind| match (own.as_key(kind), key) {
+                (Some(own), key) if own == *key => true,
+                (Some(own), key) => own.to_string() == key.to_string(),
+                (None, _) => false,
+            };
+            if ![KeyKind::Integer, KeyKind::Text].into_iter().any(is_this) {
+                return Err(BodyError::Key(name));
+            }
+        }
+        Ok(())
     }
 
     /// The object after the change.

@@ -89,6 +89,24 @@ fn values_are_found_by_decoded_name() {
 }
 
 #[test]
+fn a_body_of_another_object_is_told() {
+    let check = |text: &str, key: ObjectKey, expected: bool| {
+        assert_eq!(body(text).unwrap().check_key(&key).is_ok(), expected, "{text} for {key}");
+    };
+    let (one, text) = (|| ObjectKey::Integer(1), || ObjectKey::Text("A/1".into()));
+    check(r#"{"new":{"key":1},"old":{"key":1}}"#, one(), true);
+    check(r#"{"new":{},"old":null}"#, one(), true);
+    check(r#"{"new":{"key":"1"}}"#, one(), true);
+    check(r#"{"new":{"key":2},"old":{"key":1}}"#, one(), false);
+    check(r#"{"new":{"key":1},"old":{"key":2}}"#, one(), false);
+    check(r#"{"new":{"key":1.0}}"#, one(), false);
+    check(r#"{"new":{"key":null}}"#, one(), false);
+    check(r#"{"new":{"key":"A\/1"}}"#, text(), true);
+    check(r#"{"new":{"key":"A/2"}}"#, text(), false);
+    check(r#"{"new":{"key":1}}"#, ObjectKey::Text("1".into()), true);
+}
+
+#[test]
 fn keys_are_read_by_kind() {
     let check = |text: &str, kind: KeyKind, expected: Option<&str>| {
         let key = document(text).root().as_key(kind).map(|key| key.to_string());

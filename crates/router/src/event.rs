@@ -116,10 +116,14 @@ impl RoutedEvent {
     /// The parsed body: `None` for a record without a value.
     ///
     /// # Errors
-    /// [`BodyError`] if the body is broken; the same for every caller.
+    /// [`BodyError`] if the body is broken or of another object; the same for every caller.
     pub fn body(&self) -> Result<Option<&Body>, &BodyError> {
         let parsed = self.body.get_or_init(|| {
-            let parse = |payload| Body::parse(payload, BodyLimits::default());
+            let parse = |payload| {
+                let body = Body::parse(payload, BodyLimits::default())?;
+                body.check_key(&self.key)?;
+                Ok(body)
+            };
             self.payload.clone().map(parse).transpose()
         });
         parsed.as_ref().map(Option::as_ref)
