@@ -33,12 +33,12 @@ pub enum Command {
     Writable(ConnectionId),
     /// Closes one connection.
     Close(ConnectionId, CloseCode),
-    /// Closes all, spread evenly over the window; each is told to come back after a random time up to
-    /// `retry`.
+    /// Closes all, spread evenly over the window; each is told to come back after a time of its own
+    /// between `retry` and twice that.
     Drain {
         /// How long it may take.
         window: Duration,
-        /// The longest retry hint.
+        /// The shortest retry hint.
         retry: Duration,
     },
     /// Ends the thread.

@@ -100,7 +100,7 @@ impl Shard {
         let keep = drain.total - (drain.total as f64 * part).ceil() as usize;
         while drain.slots.len() > keep {
             let Some((slot, id)) = drain.slots.pop() else { break };
-            let retry = spread(id, drain.retry);
+            let retry = hint(id, drain.retry);
             if self.sockets.get(slot).is_some_and(|s| s.id == id) {
                 self.close(slot, CloseCode::Restart, Some(retry), now);
             }
@@ -109,6 +109,11 @@ impl Shard {
             self.drain = Some(drain);
         }
     }
+}
+
+/// When a drained client should come back: not at once, and not all together.
+pub(super) fn hint(id: ConnectionId, retry: Duration) -> Duration {
+    retry + spread(id, retry)
 }
 
 /// The bytes that end a connection.

@@ -17,7 +17,7 @@ use tidewire_router::{ConnectionId, Detached, Framing, Notice, ShardCore, ShardI
 use tidewire_wire::error::CloseCode;
 use tracing::error;
 
-use self::closing::Drain;
+use self::closing::{Drain, hint};
 use crate::client::Closed;
 use crate::handle::{Adoption, Command, Inbox, Outlets};
 use crate::options::ShardOptions;
@@ -55,8 +55,8 @@ pub(crate) struct Shard {
     /// Event times of what was routed since the last flush.
     fresh: Vec<i64>,
     drain: Option<Drain>,
-    /// True from the beginning of a drain to the end.
-    draining: bool,
+    /// The retry hint of a drain, from its beginning to the end.
+    draining: Option<Duration>,
     stats_at: Instant,
     buffer: Vec<u8>,
     stopped: bool,
@@ -85,7 +85,7 @@ impl Shard {
             awaited: VecDeque::new(),
             fresh: Vec::new(),
             drain: None,
-            draining: false,
+            draining: None,
             stats_at: now,
             buffer: vec![0; READ_BYTES],
             stopped: false,
@@ -176,7 +176,7 @@ impl Shard {
             Command::Drain { window, retry } => {
                 let slots: Vec<_> = self.sockets.iter().map(|(slot, s)| (slot, s.id)).collect();
                 let total = slots.len();
-                self.draining = true;
+                self.draining = Some(retry);
                 self.drain = Some(Drain { slots, total, started: now, window, retry });
             }
             Command::Stop => self.stopped = true,
@@ -229,8 +229,8 @@ impl Shard {
         self.sockets.insert(slot, socket);
         self.set_timer(slot, next, now);
         self.core.adopt(id);
-        if self.draining && !closing {
-            self.close(slot, CloseCode::Restart, Some(Duration::ZERO), now);
+        if let Some(retry) = self.draining.filter(|_| !closing) {
+            self.close(slot, CloseCode::Restart, Some(hint(id, retry)), now);
         }
         if !early.is_empty() {
             let mut early = Vec::from(early);
