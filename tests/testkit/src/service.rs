@@ -1,0 +1,282 @@
+//! The built services as child processes: on free ports of loopback, configured by the environment, with
+//! their log in a file that is shown when the test fails.
+//!
+//! A second small shell watches over each service: it holds the read end of a pipe whose write end this
+//! process holds, and kills the service when the pipe closes without a word, that is when the test process
+//! has died in whatever way. Nothing is ever killed by name.
+
+use std::fs::{self, File};
+use std::io::Write as _;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, bail, ensure};
+use tempfile::TempDir;
+
+use crate::http;
+use crate::ports::free_port;
+
+/// How long a service may take until it is ready.
+const START_TIMEOUT: Duration = Duration::from_secs(60);
+/// Between two looks at a service.
+const LOOK_INTERVAL: Duration = Duration::from_millis(20);
+/// Lines of the log that are shown when a test fails.
+const LINES_SHOWN: usize = 40;
+
+const WATCHER: &str = r#"read -r word || kill -KILL "$1""#;
+
+/// A service with a public and an internal port.
+pub struct Service {
+    binary: &'static str,
+    environment: Vec<(String, String)>,
+    public: SocketAddr,
+    internal: SocketAddr,
+    folder: TempDir,
+    running: Option<Running>,
+}
+
+struct Running {
+    child: Child,
+    watcher: Child,
+}
+
+impl Service {
+    /// Starts `target/release/<binary>` and waits until it is ready. The ports are added to the
+    /// environment, which is otherwise empty.
+    ///
+    /// # Errors
+    /// When the binary is missing, ends, or is not ready in time; the log is part of the error.
+    pub fn start(binary: &'static str, environment: &[(String, String)]) -> anyhow::Result<Self> {
+        let mut service = Self::prepare(binary, environment)?;
+        service.launch()?;
+        service.wait_until_ready()?;
+        Ok(service)
+    }
+
+    /// As [`Service::start`], but starts nothing yet.
+    ///
+    /// # Errors
+    /// When there is no folder or no port for it.
+    pub fn prepare(binary: &'static str, environment: &[(String, String)]) -> anyhow::Result<Self> {
+        let loopback = |port| SocketAddr::from(([127, 0, 0, 1], port));
+        let (public, internal) = (loopback(free_port()?), loopback(free_port()?));
+        let mut environment = environment.to_vec();
+        environment.push(("TIDEWIRE__HTTP__LISTEN".to_owned(), public.to_string()));
+        environment.push(("TIDEWIRE__INTERNAL__LISTEN".to_owned(), internal.to_string()));
+        let folder = tempfile::Builder::new().prefix("tidewire-service-").tempdir()?;
+        Ok(Self { binary, environment, public, internal, folder, running: None })
+    }
+
+    /// Starts the process, on the ports it had before, and does not wait.
+    ///
+    /// # Errors
+    /// When the binary is missing, or the service runs already.
+    pub fn launch(&mut self) -> anyhow::Result<()> {
+        ensure!(self.running.is_none(), "{} runs already", self.binary);
+        let log = File::options().create(true).append(true).open(self.log_file())?;
+        let mut child = Command::new(binary(self.binary)?)
+            .env_clear()
+            .envs(self.environment.iter().map(|(name, value)| (name, value)))
+            .stdin(Stdio::null())
+            .stdout(log.try_clone()?)
+            .stderr(log)
+            .spawn()
+            .with_context(|| format!("{} does not start", self.binary))?;
+        let watcher = Command::new("sh")
+            .args(["-c", WATCHER, "watcher", &child.id().to_string()])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn();
+        match watcher {
+            Ok(watcher) => {
+                self.running = Some(Running { child, watcher });
+                Ok(())
+            }
+            Err(error) => {
+                let _ = child.kill();
+                let _ = child.wait();
+                Err(error).context("sh does not start")
+            }
+        }
+    }
+
+    /// Waits until `/health/ready` answers 200.
+    ///
+    /// # Errors
+    /// When the process ends, or is not ready in time.
+    pub fn wait_until_ready(&mut self) -> anyhow::Result<()> {
+        let until = Instant::now() + START_TIMEOUT;
+        while !self.health().is_ok_and(|answer| answer.status == 200) {
+            if let Some(code) = self.ended()? {
+                bail!("{} ended with {code:?} before it was ready:\n{}", self.binary, self.tail());
+            }
+            ensure!(
+                Instant::now() < until,
+                "{} is not ready in time:\n{}",
+                self.binary,
+                self.tail()
+            );
+            std::thread::sleep(LOOK_INTERVAL);
+        }
+        Ok(())
+    }
+
+    /// The public address.
+    #[must_use]
+    pub fn public(&self) -> SocketAddr {
+        self.public
+    }
+
+    /// The internal address: health and metrics.
+    #[must_use]
+    pub fn internal(&self) -> SocketAddr {
+        self.internal
+    }
+
+    /// The answer of `/health/ready`.
+    ///
+    /// # Errors
+    /// When nobody answers.
+    pub fn health(&self) -> anyhow::Result<http::Response> {
+        http::request(self.internal, "GET", "/health/ready", &[], b"")
+    }
+
+    /// The value of a metric, with its labels as the text format writes them; 0 where it is absent.
+    ///
+    /// # Errors
+    /// When nobody answers.
+    pub fn metric(&self, name: &str) -> anyhow::Result<f64> {
+        let answer = http::request(self.internal, "GET", "/metrics", &[], b"")?;
+        let line = answer.body.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        Ok(line.map(str::parse).transpose()?.unwrap_or(0.0))
+    }
+
+    /// Everything that it has written so far.
+    #[must_use]
+    pub fn log(&self) -> String {
+        String::from_utf8_lossy(&fs::read(self.log_file()).unwrap_or_default()).into_owned()
+    }
+
+    /// The end of the log.
+    #[must_use]
+    pub fn tail(&self) -> String {
+        let log = self.log();
+        let lines: Vec<&str> = log.lines().collect();
+        let shown = lines.len().saturating_sub(LINES_SHOWN);
+        lines.get(shown..).unwrap_or_default().join("\n")
+    }
+
+    /// Sends a signal: `TERM`, `KILL`, `STOP`, `CONT`.
+    ///
+    /// # Errors
+    /// When it does not run.
+    pub fn signal(&self, signal: &str) -> anyhow::Result<()> {
+        let running = self.running.as_ref().context("it does not run")?;
+        let pid = running.child.id().to_string();
+        let status = Command::new("kill").args(["-s", signal, &pid]).status()?;
+        ensure!(status.success(), "cannot send {signal} to {}", self.binary);
+        Ok(())
+    }
+
+    /// The exit code, if it has ended: `Some(None)` is an end by a signal.
+    ///
+    /// # Errors
+    /// When it was not started.
+    pub fn ended(&mut self) -> anyhow::Result<Option<Option<i32>>> {
+        let running = self.running.as_mut().context("it was not started")?;
+        let status = running.child.try_wait()?;
+        if status.is_some() {
+            self.forget();
+        }
+        Ok(status.map(|status| status.code()))
+    }
+
+    /// Waits for its end and gives the exit code; `None` is an end by a signal.
+    ///
+    /// # Errors
+    /// When it does not end in time.
+    pub fn wait(&mut self, limit: Duration) -> anyhow::Result<Option<i32>> {
+        let until = Instant::now() + limit;
+        loop {
+            if let Some(code) = self.ended()? {
+                return Ok(code);
+            }
+            ensure!(
+                Instant::now() < until,
+                "{} did not end within {limit:?}:\n{}",
+                self.binary,
+                self.tail()
+            );
+            std::thread::sleep(LOOK_INTERVAL);
+        }
+    }
+
+    /// Kills it at once, as a crash does.
+    pub fn kill(&mut self) {
+        if let Some(running) = &mut self.running {
+            let _ = running.child.kill();
+            let _ = running.child.wait();
+            self.forget();
+        }
+    }
+
+    /// Its pid means nothing any more: the watcher is sent home.
+    fn forget(&mut self) {
+        if let Some(Running { mut watcher, .. }) = self.running.take() {
+            if let Some(input) = watcher.stdin.as_mut() {
+                let _ = input.write_all(b"over\n");
+            }
+            let _ = watcher.wait();
+        }
+    }
+
+    fn log_file(&self) -> PathBuf {
+        self.folder.path().join(format!("{}.log", self.binary))
+    }
+}
+
+impl Drop for Service {
+    fn drop(&mut self) {
+        self.kill();
+        if std::thread::panicking() {
+            eprintln!("--- {} at {}:\n{}", self.binary, self.public, self.tail());
+        }
+    }
+}
+
+/// The path of a built binary.
+///
+/// # Errors
+/// When it has not been built.
+pub fn binary(name: &str) -> anyhow::Result<PathBuf> {
+    let path = target_folder().join("release").join(name);
+    ensure!(
+        path.is_file(),
+        "{} is missing: run 'make test', which builds the services first",
+        path.display()
+    );
+    Ok(path)
+}
+
+/// Where cargo puts what it builds, and the test kit what it fetches.
+#[must_use]
+pub fn target_folder() -> PathBuf {
+    match std::env::var_os("CARGO_TARGET_DIR") {
+        Some(folder) => PathBuf::from(folder),
+        None => Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_missing_binary_says_what_to_run() {
+        let error = binary("no-such-service").unwrap_err().to_string();
+        assert!(error.ends_with("run 'make test', which builds the services first"), "{error}");
+    }
+}
