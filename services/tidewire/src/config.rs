@@ -9,7 +9,7 @@ use tidewire_runtime::Exit;
 
 /// What to do with it.
 #[derive(clap::Args, Debug)]
-pub struct Args {
+pub(crate) struct Args {
     #[command(subcommand)]
     action: Action,
 }
@@ -44,11 +44,12 @@ enum Of {
     Dev,
 }
 
-pub fn run(args: Args) -> ExitCode {
+pub(crate) fn run(args: Args) -> ExitCode {
     let outcome = match args.action {
         Action::Check(which) => {
             let (service, sources) = sources(which);
-            tidewire_config::check(service, sources).map(|()| "the configuration is sound\n".to_owned())
+            tidewire_config::check(service, sources)
+                .map(|()| "the configuration is sound\n".to_owned())
         }
         Action::Print(which) => {
             let (service, sources) = sources(which);

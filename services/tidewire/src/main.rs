@@ -1,2 +1,63 @@
-//! Entry point.
-fn main() {}
+//! The command line: everything in one process for development, and the tools around it.
+
+mod bench;
+mod config;
+mod dev;
+mod http;
+mod publish;
+mod simulate;
+mod token;
+mod watch;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// Pushes changes of a business system's objects to the people who look at them.
+#[derive(Parser, Debug)]
+#[command(name = "tidewire", version, about, arg_required_else_help = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand, Debug)]
+enum Command {
+    /// Everything in one process: embedded broker, simulated fleet, and a page that shows it move.
+    Dev(dev::Args),
+    /// Shows changes in the terminal as they come.
+    Watch(watch::Args),
+    /// Sends changes (NDJSON from a file or standard input) to a capture service.
+    Publish(publish::Args),
+    /// Lets a fleet of ships change, and sends what changes to a capture service or to standard output.
+    Simulate(simulate::Args),
+    /// Prints a token for the development secret.
+    Token(token::Args),
+    /// Checks, prints or explains the configuration.
+    Config(config::Args),
+    /// Measures a gateway against the floors of this machine.
+    Bench(bench::Args),
+}
+
+fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(e) => {
+            // What cannot be printed cannot be helped.
+            let _ = e.print();
+            return if e.use_stderr() { ExitCode::from(64) } else { ExitCode::SUCCESS };
+        }
+    };
+    match cli.command {
+        Command::Dev(args) => dev::run(args),
+        Command::Watch(args) => watch::run(args),
+        Command::Publish(args) => publish::run(args),
+        Command::Simulate(args) => simulate::run(args),
+        Command::Token(args) => token::run(&args),
+        Command::Config(args) => config::run(args),
+        Command::Bench(args) => bench::run(args),
+    }
+}

@@ -4,15 +4,17 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use tidewire_auth::{MintClaims, Secret, SecretError, TokenMinter, dev_secret, load_secret, unix_now};
+use tidewire_auth::{
+    MintClaims, Secret, SecretError, TokenMinter, dev_secret, load_secret, unix_now,
+};
 use tidewire_runtime::Exit;
 
 /// Where `tidewire dev` keeps its secret, below the folder in which it runs.
-pub const DEV_SECRET_FILE: &str = ".tidewire/dev-secret";
+pub(crate) const DEV_SECRET_FILE: &str = ".tidewire/dev-secret";
 
 /// Who the token speaks for.
 #[derive(clap::Args, Debug)]
-pub struct Args {
+pub(crate) struct Args {
     /// The tenant.
     #[arg(long)]
     tenant: String,
@@ -36,7 +38,7 @@ pub struct Args {
     audience: String,
 }
 
-pub fn run(args: &Args) -> ExitCode {
+pub(crate) fn run(args: &Args) -> ExitCode {
     match mint(args) {
         Ok(token) => {
             println!("{token}");
@@ -94,7 +96,9 @@ mod tests {
         check("15m", Some(900));
         check("1h", Some(3_600));
         check("7d", Some(604_800));
-        for bad in ["", "1", "h", "1w", "-1h", "1.5h", "0s", "99999999999999999999d", "3651d", "1 h"] {
+        for bad in
+            ["", "1", "h", "1w", "-1h", "1.5h", "0s", "99999999999999999999d", "3651d", "1 h"]
+        {
             check(bad, None);
         }
     }

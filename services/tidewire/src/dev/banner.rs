@@ -3,14 +3,14 @@
 use std::fmt;
 
 /// The facts that it shows.
-pub struct Banner<'a> {
-    pub url: String,
-    pub internal: String,
-    pub token: String,
-    pub embedded: bool,
-    pub rate: f64,
-    pub seed: u64,
-    pub taken: &'a [String],
+pub(crate) struct Banner<'a> {
+    pub(crate) url: String,
+    pub(crate) internal: String,
+    pub(crate) token: String,
+    pub(crate) embedded: bool,
+    pub(crate) rate: f64,
+    pub(crate) seed: u64,
+    pub(crate) taken: &'a [String],
 }
 
 impl fmt::Display for Banner<'_> {

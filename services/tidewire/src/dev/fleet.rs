@@ -15,7 +15,7 @@ use tidewire_runtime::Clock;
 const RETRY: Duration = Duration::from_millis(500);
 
 /// Lets the fleet change at `rate` changes a second, for ever.
-pub async fn sail(intake: Intake, tenant: Tenant, seed: u64, rate: f64) {
+pub(crate) async fn sail(intake: Intake, tenant: Tenant, seed: u64, rate: f64) {
     let clock = Clock::system();
     let now_ms = || i64::try_from(clock.unix_ms()).unwrap_or(i64::MAX);
     let mut fleet = Fleet::new(seed, now_ms(), &tenant);

@@ -29,13 +29,13 @@ use crate::token::DEV_SECRET_FILE;
 use banner::Banner;
 
 /// The tenant of the simulated fleet.
-pub const TENANT: &str = "demo";
+pub(crate) const TENANT: &str = "demo";
 /// Partitions of the embedded broker's topic.
 const PARTITIONS: &str = "3";
 
 /// Where to listen and what to simulate.
 #[derive(clap::Args, Debug)]
-pub struct Args {
+pub(crate) struct Args {
     /// The port of sockets, page and changes; 0 takes any free one.
     #[arg(long)]
     port: Option<u16>,
@@ -65,7 +65,7 @@ fn rate(text: &str) -> Result<f64, String> {
     }
 }
 
-pub fn run(args: Args) -> ExitCode {
+pub(crate) fn run(args: Args) -> ExitCode {
     let outcome = tokio::runtime::Runtime::new()
         .map_err(|e| StartError::Other(anyhow::Error::new(e)))
         .and_then(|runtime| runtime.block_on(serve(args)));

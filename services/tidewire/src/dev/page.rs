@@ -17,7 +17,7 @@ const POLICY: &str =
 const SCRIPT: &str = "text/javascript; charset=utf-8";
 
 /// A token and for how many seconds it is good.
-pub fn mint(secret: &Secret) -> anyhow::Result<(String, i64)> {
+pub(crate) fn mint(secret: &Secret) -> anyhow::Result<(String, i64)> {
     let mut claims = MintClaims::new(TENANT, unix_now());
     claims.user = Some(USER);
     claims.roles = vec!["producer".to_owned(), "admin".to_owned()];
@@ -26,7 +26,7 @@ pub fn mint(secret: &Secret) -> anyhow::Result<(String, i64)> {
 }
 
 /// `/`, its scripts and its style, and `/dev/token`.
-pub fn site(secret: &Secret) -> Site {
+pub(crate) fn site(secret: &Secret) -> Site {
     let secret = secret.clone();
     let file = |path: &str, content_type: &'static str, text: &'static str| {
         Site::new().route(Method::GET, path, move |_: ApiRequest| async move {
@@ -41,6 +41,9 @@ pub fn site(secret: &Secret) -> Site {
         .join(file("/board.js", SCRIPT, include_str!("../../page/board.js")))
         .join(file("/link.js", SCRIPT, include_str!("../../page/link.js")))
         .join(file("/style.css", "text/css; charset=utf-8", include_str!("../../page/style.css")))
+        .route(Method::GET, "/favicon.ico", |_: ApiRequest| async {
+            Reply::empty(StatusCode::NO_CONTENT)
+        })
         .route(Method::GET, "/dev/token", move |request: ApiRequest| {
             let reply = token(&secret, request.header("host"));
             async move { reply }
