@@ -21,14 +21,17 @@ pub fn print(service: Service, sources: Sources) -> Result<String, ConfigErrors>
     let reader = Reader::new(merge(service, &sources, &mut problems), problems);
     let mut out = format!("# The configuration of {} in force.\n", service.name());
     for key in &SCHEMA.keys {
+        let origin = reader.origin(key);
+        let origin = if origin.is_empty() { "the defaults".to_owned() } else { origin };
+        if is_rows(key) {
+            let _ = writeln!(out, "# {key}: tables, from {origin}");
+            continue;
+        }
         let shown = match reader.list(key).as_slice() {
             _ if key == "redis.url" => hidden(&reader.text(key)),
             items if is_list(key) => format!("{items:?}"),
-            _ if is_rows(key) => "# tables, see the file".to_owned(),
             _ => format!("{:?}", reader.text(key)),
         };
-        let origin = reader.origin(key);
-        let origin = if origin.is_empty() { "the defaults".to_owned() } else { origin };
         let _ = writeln!(out, "{key} = {shown} # {origin}");
     }
     for map in &SCHEMA.maps {

@@ -68,6 +68,27 @@ fn each_bad_value_is_named() {
         "gateway.shards=-1",
         "gateway.shards: \"-1\" is not a whole number from 0 to 64 (from --set)",
     );
+    check(
+        "log.level=loud",
+        "log.level: \"loud\" is not a level, or a list such as info,tidewire_router=debug (from --set)",
+    );
+    check(
+        "gateway.frame_bytes_max=128KiB",
+        "gateway.frame_bytes_max: must not be more than gateway.message_bytes_max (from --set)",
+    );
+    check(
+        "capture.change_max_bytes=32MiB",
+        "capture.change_max_bytes: must not be more than capture.bulk_bytes_max (from --set)",
+    );
+    check(
+        "kafka.objects_topic=tidewire.changes",
+        "kafka.objects_topic: is the name of another topic too: each needs its own (from --set)",
+    );
+    check("kafka.group_prefix=", "kafka.group_prefix: must not be empty (from --set)");
+    check(
+        "auth.jwks_url=login.example.com?key=hunter2",
+        "auth.jwks_url: is not a URL that starts with http:// or https:// (from --set)",
+    );
     check("log.format=xml", "log.format: \"xml\" is not json or text (from --set)");
     check("rights.default=allow", "rights.default: \"allow\" is not deny or open (from --set)");
     check("auth.path_token=yes", "auth.path_token: \"yes\" is not true or false (from --set)");
@@ -125,6 +146,106 @@ fn each_bad_value_is_named() {
         "auth.mapping=[{issuer=\"x\",azp=\"a\",tennant=\"t\"}]",
         "auth.mapping[0].tennant: unknown key; did you mean tenant? (from --set)",
     );
+}
+
+#[test]
+fn names_in_the_environment() {
+    let check = |variable: &str, expected: &[&str]| {
+        let value =
+            if variable.to_ascii_uppercase().ends_with("LISTEN") { "127.0.0.1:9" } else { "x" };
+        let found = problems(sound().env([(variable.to_owned(), value.to_owned())]));
+        assert_eq!(found, expected, "{variable}");
+    };
+    check("TIDEWIRE__HTTP__LISTEN", &[]);
+    check("TIDEWIRE__http__Listen", &[]);
+    check("TIDEWIRE__AUTH__CLAIMS__TENANT", &[]);
+    check("TIDEWIRE__MODEL__ALL_KEYS_WORDS", &[]);
+    check("TIDEWIRE__RIGHTS__READ__OPERATOR", &[]);
+    check("TIDEWIRE_HTTP_LISTN", &[]);
+    check("HOME", &[]);
+    check(
+        "TIDEWIRE__HTTP__LISTN",
+        &["http.listn: unknown key; did you mean http.listen? (from TIDEWIRE__HTTP__LISTN)"],
+    );
+    check(
+        "TIDEWIRE__HTTP_LISTEN_",
+        &["http_listen_: unknown key; did you mean http.listen? (from TIDEWIRE__HTTP_LISTEN_)"],
+    );
+    check(
+        "TIDEWIRE__KAFKA__BROKER",
+        &["kafka.broker: unknown key; did you mean kafka.brokers? (from TIDEWIRE__KAFKA__BROKER)"],
+    );
+    check(
+        "TIDEWIRE__HTTP__QUEUE_BYTES_MAX",
+        &[
+            "http.queue_bytes_max: unknown key; did you mean gateway.queue_bytes_max? (from TIDEWIRE__HTTP__QUEUE_BYTES_MAX)",
+        ],
+    );
+    check(
+        "TIDEWIRE__NOTHING__OF__THE_KIND",
+        &["nothing.of.the_kind: unknown key (from TIDEWIRE__NOTHING__OF__THE_KIND)"],
+    );
+    check(
+        "TIDEWIRE__HTTP",
+        &["http: is a section, expected one of its keys (from TIDEWIRE__HTTP)"],
+    );
+    check(
+        "TIDEWIRE__GATEWAY__SHARDS",
+        &[
+            "gateway.shards: \"x\" is not a whole number from 0 to 64 (from TIDEWIRE__GATEWAY__SHARDS)",
+        ],
+    );
+}
+
+#[test]
+fn bad_files_are_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("tidewire.toml");
+    let path = file.display();
+    let check = |text: &str, expected: &[String]| {
+        std::fs::write(&file, text).unwrap();
+        assert_eq!(problems(sound().file(Some(&file))), expected, "{text}");
+    };
+    check("", &[]);
+    check("[kafka.properties]\n\"sasl.mechanism\" = \"PLAIN\"\n", &[]);
+    check("[kafka.properties]\nsasl.mechanism = \"PLAIN\"\n", &[]);
+    check("http = 1\n", &[format!("http: is a section, expected a table (from {path})")]);
+    check("[htpp]\nlisten = \"127.0.0.1:1\"\n", &[format!("htpp: unknown key (from {path})")]);
+    check(
+        "\n[gateway]\nshards = true\n",
+        &[format!("gateway.shards: \"true\" is not a whole number from 0 to 64 (from {path})")],
+    );
+    std::fs::write(&file, "\n[http\n").unwrap();
+    let found = problems(sound().file(Some(&file)));
+    assert!(found.concat().starts_with(&format!("{path}: line 2: ")), "{found:?}");
+    let gone = folder.path().join("gone.toml");
+    assert_eq!(
+        problems(sound().file(Some(&gone))),
+        [format!("{}: cannot be read: entity not found", gone.display())]
+    );
+}
+
+#[test]
+fn what_is_printed_is_toml_and_says_where_it_came_from() {
+    let issuers = "auth.issuers=[{issuer=\"x\",audiences=[\"a\"],jwks_url=\"https://x/keys\"}]";
+    let sources = sound().set([
+        issuers.to_owned(),
+        "gateway.shards=3".to_owned(),
+        "kafka.properties.sasl.mechanism=PLAIN".to_owned(),
+        "http.allowed_origins=https://a.example.com,https://b.example.com".to_owned(),
+    ]);
+    let page = print(Service::Capture, sources).unwrap();
+    page.parse::<toml::Table>().unwrap_or_else(|error| panic!("{error}\n{page}"));
+    for line in [
+        "gateway.shards = \"3\" # --set",
+        "http.listen = \"0.0.0.0:8082\" # the defaults of capture",
+        "kafka.brokers = \"localhost:9092\" # TIDEWIRE__KAFKA__BROKERS",
+        "http.allowed_origins = [\"https://a.example.com\", \"https://b.example.com\"] # --set",
+        "kafka.properties.\"sasl.mechanism\" = \"PLAIN\"",
+        "# auth.issuers: tables, from --set",
+    ] {
+        assert!(page.lines().any(|shown| shown == line), "{line} is not in\n{page}");
+    }
 }
 
 #[test]
