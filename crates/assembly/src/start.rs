@@ -152,6 +152,7 @@ pub fn check(
 /// # Errors
 /// When they are registered already.
 pub fn common_metrics(registry: &Registry) -> anyhow::Result<CommonMetrics> {
+    registry.add_process()?;
     let common = CommonMetrics::register(registry)?;
     let revision = option_env!("TIDEWIRE_REVISION").unwrap_or("unknown");
     common.build_info.set(env!("CARGO_PKG_VERSION"), revision);

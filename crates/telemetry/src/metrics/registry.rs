@@ -23,6 +23,17 @@ impl Registry {
         Self::default()
     }
 
+    /// Adds what Prometheus' own clients show of a process (`process_cpu_seconds_total`,
+    /// `process_resident_memory_bytes`, `process_open_fds`, ...); Linux only, elsewhere nothing.
+    ///
+    /// # Errors
+    /// It was added already.
+    pub fn add_process(&self) -> Result<(), MetricsError> {
+        #[cfg(target_os = "linux")]
+        self.0.register(Box::new(prometheus::process_collector::ProcessCollector::for_self()))?;
+        Ok(())
+    }
+
     pub(super) fn add<C: Collector + Clone + 'static>(
         &self,
         metric: &C,
