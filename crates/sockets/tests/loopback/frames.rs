@@ -62,7 +62,7 @@ fn more_input_than_a_turn_reads() {
     let mut bed = Bed::new(options, 1 << 20);
     let (mut peer, watch) = bed.connect();
     let message = masked(1, &[b'y'; 900]);
-    // Far beyond the bytes of a turn; the edge of readiness comes once.
+    // Far beyond the bytes of a turn.
     let flood = message.repeat(1_000);
     std::io::Write::write_all(&mut peer.stream, &flood).unwrap();
     (0..1_000).for_each(|_| assert_eq!(watch.text().len(), 900));

@@ -7,10 +7,13 @@ use rustls::pki_types::{PrivatePkcs8KeyDer, ServerName};
 use rustls::{ClientConfig, ClientConnection, RootCertStore, ServerConfig, ServerConnection};
 use socket2::SockRef;
 use tidewire_router::Framing;
-use tidewire_sockets::{Command, Stream};
+use tidewire_sockets::{Command, ShardOptions, Stream};
 use tidewire_wire::error::CloseCode;
 
 use crate::bed::{Bed, Peer, Watch, options};
+
+/// So many bytes of a client the kernel keeps, at the least.
+const RECEIVE_BYTES: usize = 100_000;
 
 type TlsPeer = Peer<rustls::StreamOwned<ClientConnection, TcpStream>>;
 
@@ -31,6 +34,7 @@ fn connect(bed: &mut Bed) -> (TlsPeer, Watch) {
     let mut server = Box::new(ServerConnection::new(Arc::new(server)).unwrap());
     let (mut ours, theirs) = bed.pair();
     SockRef::from(&theirs).set_send_buffer_size(16 * 1024).unwrap();
+    SockRef::from(&theirs).set_recv_buffer_size(2 * RECEIVE_BYTES).unwrap();
     // The handshake is the HTTP server's affair: it is done before the hand-over.
     while client.is_handshaking() || server.is_handshaking() {
         while client.wants_write() {
@@ -75,6 +79,23 @@ fn both_ways_and_a_burst() {
     watch.gone();
     bed.left(1);
     bed.assert_empty();
+}
+
+/// All of it lies in the kernel and in the session before the shard looks: no further readiness is told.
+#[test]
+fn more_input_than_a_turn_reads() {
+    let options = ShardOptions { inbound_messages_per_minute: u32::MAX, ..options() };
+    let mut bed = Bed::new(options, 1 << 20);
+    let (mut peer, watch) = connect(&mut bed);
+    peer.send(1, b"wait");
+    assert_eq!(watch.text(), "wait");
+    for n in 0..RECEIVE_BYTES / 1000 {
+        peer.send(1, format!("{n:0>900}").as_bytes());
+    }
+    watch.gate.send(()).unwrap();
+    for n in 0..RECEIVE_BYTES / 1000 {
+        assert_eq!(watch.text(), format!("{n:0>900}"));
+    }
 }
 
 /// The session holds back what the socket does not take: the last frames wait for it.
