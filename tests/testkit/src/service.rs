@@ -30,6 +30,7 @@ const WATCHER: &str = r#"read -r word || kill -KILL "$1""#;
 /// A service with a public and an internal port.
 pub struct Service {
     binary: &'static str,
+    arguments: Vec<String>,
     environment: Vec<(String, String)>,
     public: SocketAddr,
     internal: SocketAddr,
@@ -66,7 +67,15 @@ impl Service {
         environment.push(("TIDEWIRE__HTTP__LISTEN".to_owned(), public.to_string()));
         environment.push(("TIDEWIRE__INTERNAL__LISTEN".to_owned(), internal.to_string()));
         let folder = tempfile::Builder::new().prefix("tidewire-service-").tempdir()?;
-        Ok(Self { binary, environment, public, internal, folder, running: None })
+        let arguments = Vec::new();
+        Ok(Self { binary, arguments, environment, public, internal, folder, running: None })
+    }
+
+    /// The arguments with which it is started.
+    #[must_use]
+    pub fn with_arguments(mut self, arguments: &[&str]) -> Self {
+        self.arguments = arguments.iter().map(|&argument| argument.to_owned()).collect();
+        self
     }
 
     /// Starts the process, on the ports it had before, and does not wait.
@@ -77,6 +86,8 @@ impl Service {
         ensure!(self.running.is_none(), "{} runs already", self.binary);
         let log = File::options().create(true).append(true).open(self.log_file())?;
         let mut child = Command::new(binary(self.binary)?)
+            .args(&self.arguments)
+            .current_dir(self.folder.path())
             .env_clear()
             .envs(self.environment.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::null())
@@ -122,6 +133,12 @@ impl Service {
             std::thread::sleep(LOOK_INTERVAL);
         }
         Ok(())
+    }
+
+    /// Where it runs; gone with the handle.
+    #[must_use]
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
     }
 
     /// The public address.
@@ -253,12 +270,10 @@ impl Drop for Service {
 /// When it has not been built.
 pub fn binary(name: &str) -> anyhow::Result<PathBuf> {
     let path = target_folder().join("release").join(name);
-    ensure!(
-        path.is_file(),
-        "{} is missing: run 'make test', which builds the services first",
-        path.display()
-    );
-    Ok(path)
+    // Absolute: services run in folders of their own.
+    path.canonicalize().with_context(|| {
+        format!("{} is missing: run 'make test', which builds the services first", path.display())
+    })
 }
 
 /// Where cargo puts what it builds, and the test kit what it fetches.

@@ -1,0 +1,31 @@
+//! Black-box scenarios: the built binaries as processes, real Apache Kafka, real Redis, plain clients.
+//!
+//! One test binary, because linking takes longer than any test. The tests share one broker, one Redis and,
+//! where they need nothing special, one deployment ([`support::World::shared`]), each with a tenant of its
+//! own. Its topic has one partition: so "nothing else came" is proven by a later change that must come
+//! next, not by waiting.
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    reason = "a test fails by panicking, its helpers too"
+)]
+
+mod support;
+
+mod browser;
+mod configuration;
+mod delivery;
+mod dev;
+mod drain;
+mod fields;
+mod frames;
+mod going_live;
+mod outage;
+mod poison;
+mod producers;
+mod proxy;
+mod refusals;
+mod sessions;
+mod streams;
+mod tokens;
