@@ -15,6 +15,8 @@ use super::workspace::{TENANT, Workspace};
 
 /// How long to wait when the writer's queue is full.
 const FULL_WAIT: Duration = Duration::from_millis(5);
+/// How long the writer waits for more.
+const LINGER: Duration = Duration::from_millis(4);
 /// Records written between two looks at their acknowledgements.
 const CHUNK: usize = 4096;
 
@@ -28,7 +30,8 @@ pub(super) struct Publisher {
 impl Publisher {
     pub(super) fn start(space: &Workspace, topic: &str) -> Result<Self> {
         let mut options = space.broker.options();
-        options.linger = Duration::from_millis(1);
+        // Long enough that what is published in one go is one batch.
+        options.linger = LINGER;
         let writer = Writer::start(&options, topic)?;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         Ok(Self { writer, runtime, written: 0 })
