@@ -172,6 +172,32 @@ impl ShardCore {
             }
         }
         self.matched = matched;
+        if event.look_for_owners && event.body().is_err() {
+            self.owners_unknown(event, now_ms);
+        }
+    }
+
+    /// Tells the views of types above that they may have missed a change: its broken body alone knew whose
+    /// it is.
+    fn owners_unknown(&mut self, event: &Arc<RoutedEvent>, now_ms: i64) {
+        let object_type = event.route.object_type.as_str();
+        let above = self.settings.model.types_above(object_type);
+        let concerned = |view: &View| {
+            let definition = &view.key.definition;
+            view.stamp != self.stamp
+                && definition.tenant == event.route.tenant
+                && above.iter().any(|above| definition.types.matches(above.as_str()))
+                && Role::Above.wanted(definition, event.operation)
+                && view.key.class.may_read(object_type)
+        };
+        let views: Vec<usize> =
+            self.views.iter().filter(|(_, view)| concerned(view)).map(|(index, _)| index).collect();
+        if !views.is_empty() && event.is_first_report() {
+            self.broken.push(Arc::clone(event));
+        }
+        for index in views {
+            self.append_gap(index, now_ms);
+        }
     }
 
     /// Whether the model says that nobody is told of this update: only members such as remarks differ.

@@ -156,3 +156,37 @@ fn a_broken_body_is_told_to_those_who_need_it() {
     assert!(masked[4].contains(r#""dataloyObject":{"key":5,"self":"#), "{}", masked[4]);
     assert_eq!(replica.shards[0].0.take_broken().len(), 4, "each is told once");
 }
+
+#[test]
+fn a_broken_body_that_alone_knew_the_owners_is_a_gap_above() {
+    let mut replica = Replica::new(Model::vms(), 1);
+    let mut subscribe = |text: &str| (text.to_owned(), replica.subscribe(0, text));
+    let told = ["acme Voyage U 77", "acme VoyageHeader * *", "acme * U 77"].map(&mut subscribe);
+    // Another tenant, another operation, no hierarchy, a type that is not above, the object itself.
+    let not_told = [
+        "other Voyage U 77",
+        "acme Voyage C,D 77",
+        "acme Voyage U 77 main",
+        "acme Cargo U *",
+        "acme * * *",
+    ]
+    .map(&mut subscribe);
+    let record = |source: &str| {
+        Record::new("acme/PortCall/5", &format!("1;C;;none;;;;{source}"), "{nonsense")
+    };
+    replica.record(&record(""));
+    let gap = |m: &String| m.contains(r#""statusCode":410"#);
+    for (text, id) in &told {
+        let messages = replica.messages(*id);
+        assert!(messages.len() == 1 && messages.iter().all(gap), "{text}: {messages:?}");
+    }
+    for (text, id) in &not_told {
+        assert!(!replica.messages(*id).iter().any(gap), "{text}");
+    }
+    assert_eq!(replica.shards[0].0.take_broken().len(), 1);
+    // Capture's header names every owner: nothing is unknown.
+    replica.record(&record("capture"));
+    for (text, id) in &told {
+        assert_eq!(replica.messages(*id).len(), 1, "{text}");
+    }
+}
