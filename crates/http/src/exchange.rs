@@ -6,6 +6,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use parking_lot::Mutex;
 use tidewire_wire::error::ErrorBody;
 use tidewire_wire::request::redact;
+use tidewire_wire::sse;
 use warp::http::header::{ALLOW, CONTENT_TYPE, HeaderName, HeaderValue};
 use warp::http::{HeaderMap, Method, StatusCode};
 use warp::reply::Response;
@@ -13,8 +14,9 @@ use warp::reply::Response;
 use crate::address::Client;
 use crate::cors::Origin;
 use crate::limits::AddressPermit;
+use crate::routes::is_socket_path;
 use crate::server::Shared;
-use crate::{Reply, UpgradeError, Upgraded};
+use crate::{Reply, RequestKind, UpgradeError, Upgraded, handshake};
 
 pub(crate) type Adopt = Box<dyn FnOnce(Result<Upgraded, UpgradeError>) + Send>;
 
@@ -99,13 +101,25 @@ impl Exchange {
                 (StatusCode::TOO_MANY_REQUESTS, "too many connections from this address")
             }
         };
-        let mut response =
-            self.respond(self.error(status, message).retry_after(RETRY_AFTER_SECONDS));
+        let mut response = if self.is_event_stream() {
+            // EventSource gives up for good on any status but 200.
+            let mut block = Vec::new();
+            sse::push_retry(&mut block, RETRY_AFTER_SECONDS * 1000);
+            self.respond(Reply::new(StatusCode::OK, "text/event-stream", block))
+        } else {
+            self.respond(self.error(status, message).retry_after(RETRY_AFTER_SECONDS))
+        };
         // Nothing more is wanted from this client on this connection, unless a proxy shares it.
         if self.connection.refusal.is_some() {
             response.headers_mut().insert("connection", HeaderValue::from_static("close"));
         }
         response
+    }
+
+    fn is_event_stream(&self) -> bool {
+        self.head.method == Method::GET
+            && is_socket_path(&self.head.path)
+            && handshake::read(&self.head.headers).kind == RequestKind::EventStream
     }
 
     /// Refuses a page of a foreign origin, and tells the operator which setting would let it in.

@@ -29,7 +29,10 @@ const METHODS: HeaderValue = HeaderValue::from_static("GET, OPTIONS");
 pub(crate) async fn answer(exchange: Exchange, gate: Arc<dyn SocketGate>) -> Response {
     let place = match exchange.admit() {
         Ok(place) => place,
-        Err(refused) => return *refused,
+        Err(mut refused) => {
+            exchange.origin.expose(refused.headers_mut());
+            return *refused;
+        }
     };
     if exchange.head.method == Method::OPTIONS {
         return options(&exchange);

@@ -85,6 +85,27 @@ fn the_cap_on_an_address() {
 }
 
 #[test]
+fn an_event_stream_over_a_cap_is_told_to_come_again() {
+    let (site, adopted) = site();
+    let server = start(site, |options| {
+        options.connections_per_address_max = 1;
+        options.allowed_origins.list = vec!["https://app.example".into()];
+    });
+    let (_, held) = open(&server, &adopted, "");
+    let answer = server.ask(
+        "GET /ws/rest/WebSocketObjectSubscription/Voyage/U/1/- HTTP/1.1\nHost: x\n\
+         Origin: https://app.example\nAccept: text/event-stream\n\n",
+    );
+    assert_eq!((answer.status, answer.body.as_str()), (200, "retry: 5000\n\n"), "{answer:?}");
+    assert_eq!(answer.header("content-type"), Some("text/event-stream"));
+    assert_eq!(answer.header("access-control-allow-origin"), Some("https://app.example"));
+    // Anything else is refused as ever.
+    let other = server.ask("GET /peer HTTP/1.1\nHost: x\nAccept: text/event-stream\n\n");
+    assert_eq!(other.status, 429);
+    drop(held);
+}
+
+#[test]
 fn behind_a_trusted_proxy_each_client_has_its_own_cap() {
     let (site, adopted) = site();
     let server = start(site, |options| {
