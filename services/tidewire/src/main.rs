@@ -13,9 +13,6 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 /// Pushes changes of a business system's objects to the people who look at them.
 #[derive(Parser, Debug)]
 #[command(name = "tidewire", version, about, arg_required_else_help = true)]
