@@ -34,7 +34,9 @@ pub(crate) struct Socket {
     pub(crate) heard: bool,
     /// True once the client has ended its half of a stream that closes.
     pub(crate) ended: bool,
-    /// True once our half has ended: all is written.
+    /// True once all is written: our half is to end.
+    pub(crate) finishing: bool,
+    /// True once our half has ended.
     pub(crate) finished: bool,
     minute: (Instant, u32),
     told: bool,
@@ -68,6 +70,7 @@ impl Socket {
             pinged: false,
             heard: false,
             ended: false,
+            finishing: false,
             finished: false,
             minute: (now, 0),
             told: false,

@@ -99,16 +99,19 @@ impl Stream {
         }
     }
 
-    /// Says that nothing more will be written.
-    pub(crate) fn finish(&mut self) {
+    /// Says that nothing more will be written; false if the socket has no room for the word yet.
+    pub(crate) fn finish(&mut self) -> bool {
         if let Self::Tls(tcp, session) = self {
             session.send_close_notify();
-            let _ = flush_tls(tcp, session);
+            if matches!(flush_tls(tcp, session), Ok(false)) {
+                return false;
+            }
         }
         if let Some(tcp) = self.tcp() {
             // It may be gone already.
             let _ = tcp.shutdown(Shutdown::Write);
         }
+        true
     }
 }
 

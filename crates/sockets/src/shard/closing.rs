@@ -65,6 +65,15 @@ impl Shard {
         self.set_timer(slot, at, now);
     }
 
+    /// Ends our half of a stream to which all is written.
+    pub(super) fn finish(&mut self, slot: usize) {
+        let Some(socket) = self.sockets.get(slot) else { return };
+        socket.finished = socket.stream.finish();
+        if socket.finished && socket.ended {
+            self.gone(slot, Closed::ByClient(None));
+        }
+    }
+
     /// The stream is gone: forgets all of the connection.
     pub(super) fn gone(&mut self, slot: usize, why: Closed) {
         if let Some(mut socket) = self.sockets.remove(slot) {

@@ -252,7 +252,9 @@ impl Shard {
 
     fn writable(&mut self, slot: usize) {
         let Some(socket) = self.sockets.get(slot) else { return };
+        let finishing = socket.finishing && !socket.finished;
         match socket.stream.flush() {
+            Ok(true) if finishing => self.finish(slot),
             Ok(true) => self.core.writable(slot),
             Ok(false) => {}
             Err(_) => self.gone(slot, Closed::ByClient(None)),
@@ -299,11 +301,8 @@ impl Shard {
                 }
                 // The client answers and closes; the linger timer ends it if it does not.
                 Some(socket) => {
-                    socket.stream.finish();
-                    socket.finished = true;
-                    if socket.ended {
-                        self.gone(slot, Closed::ByClient(None));
-                    }
+                    socket.finishing = true;
+                    self.finish(slot);
                 }
                 None => self.forget(slot),
             },
