@@ -71,12 +71,12 @@ async fn open(
     };
     let class = shared.rights.permission_class(&admitted.principal);
     let mut greeting = Greeting { framing, bytes: Vec::new() };
+    let asked = ask_fields(shared, &admitted, &class)?;
+    let session = claim(shared, &admitted, uri, &mut greeting).await;
     if admitted.query.last_event_id.is_some() || request.last_event_id.is_some() {
         // No stream here gives ids to resume from: say so instead of going on in silence.
         greeting.error(&Notice::Gap.body(unix_ms(), uri).to_json());
     }
-    let asked = ask_fields(shared, &admitted, &class)?;
-    let session = claim(shared, &admitted, uri, &mut greeting).await;
     let mask = match (&asked, &session) {
         (Some(asked), _) => asked.clone(),
         (None, Some((_, Some(stored)))) => {

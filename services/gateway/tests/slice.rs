@@ -143,3 +143,17 @@ async fn a_change_reaches_the_socket_that_asked() {
     assert!(close.reason.starts_with("retry in "), "{}", close.reason);
     world.gateway.stop();
 }
+
+#[tokio::test]
+async fn the_first_frame_is_about_the_session() {
+    let tasks = Tasks::new(Shutdown::new());
+    let world = start(&tasks).await;
+    let path = "/ws/rest/WebSocketObjectSubscription/PortCall/U/*";
+    let url = format!("{}{path}/{}?session=desk&lastEventId=3-7", world.url, world.token);
+    let (mut socket, _) = tokio_tungstenite::connect_async(url).await.unwrap();
+    for expected in ["session starts now", "gap"] {
+        let frame = socket.next().await.unwrap().unwrap().into_text().unwrap();
+        assert!(frame.contains(&format!(r#""message":"{expected}""#)), "{expected}: {frame}");
+    }
+    world.gateway.stop();
+}
