@@ -89,6 +89,8 @@ pub async fn prepare_topics(
                 }
                 return Ok(());
             }
+            // A topic that somebody has just created appears between the two looks.
+            Ok((wrong, all)) if !confirmed(&wrong, &all) => sleep(RETRY).await,
             Ok((_, all)) => {
                 let lines: Vec<String> = all.iter().map(ToString::to_string).collect();
                 bail!("topics are not as they must be:\n  {}", lines.join("\n  "));
@@ -119,6 +121,12 @@ async fn check(
     // what else is wrong with it, or that it is missing, ends the start.
     let wrong = check_topics(options, &lenient(expected)).await?;
     Ok((wrong, check_topics(options, expected).await?))
+}
+
+/// Whether the second look still finds what the first found wrong.
+fn confirmed(wrong: &[TopicProblem], all: &[TopicProblem]) -> bool {
+    let same = |a: &TopicProblem, b: &TopicProblem| a.topic == b.topic && a.problem == b.problem;
+    wrong.iter().all(|wrong| all.iter().any(|now| same(wrong, now)))
 }
 
 fn lenient(expected: &[ExpectedTopic]) -> Vec<ExpectedTopic> {
