@@ -41,6 +41,21 @@ pub(crate) fn create_topic(bootstrap: &str, name: &str, partitions: i32, cleanup
     made.into_iter().for_each(|result| {
         result.unwrap();
     });
+    until_partitions(&admin, name, usize::try_from(partitions).unwrap());
+}
+
+/// A broker hears of a topic or partition a moment after the controller has answered.
+fn until_partitions(admin: &AdminClient<DefaultClientContext>, name: &str, wanted: usize) {
+    let limit = Duration::from_secs(20);
+    let until = Instant::now() + limit;
+    let known = || {
+        let metadata = admin.inner().fetch_metadata(Some(name), limit).unwrap();
+        metadata.topics().first().map_or(0, |topic| topic.partitions().len())
+    };
+    while known() < wanted {
+        assert!(Instant::now() < until, "{wanted} partitions of {name}");
+        std::thread::sleep(Duration::from_millis(10));
+    }
 }
 
 pub(crate) fn add_partitions(bootstrap: &str, name: &str, total: usize) {
@@ -50,6 +65,7 @@ pub(crate) fn add_partitions(bootstrap: &str, name: &str, total: usize) {
     made.into_iter().for_each(|result| {
         result.unwrap();
     });
+    until_partitions(&admin, name, total);
 }
 
 /// A record to write; what is `None` is left out.
