@@ -55,10 +55,18 @@ pub(crate) async fn serve(
     };
     match shared.tls.clone() {
         None => run(stream, client, admission, shared, filter, shutdown).await,
-        Some(tls) => match timeout(limit, tls.accept(stream)).await {
-            Ok(Ok(stream)) => run(stream, client, admission, shared, filter, shutdown).await,
-            Ok(Err(_)) | Err(_) => shared.counters.tls_failed.add(),
-        },
+        // Boxed: else every plain connection would have room for a TLS handshake in its task.
+        Some(tls) => {
+            Box::pin(async move {
+                match timeout(limit, tls.accept(stream)).await {
+                    Ok(Ok(stream)) => {
+                        run(stream, client, admission, shared, filter, shutdown).await;
+                    }
+                    Ok(Err(_)) | Err(_) => shared.counters.tls_failed.add(),
+                }
+            })
+            .await;
+        }
     }
 }
 
@@ -109,7 +117,7 @@ async fn run<S: Transport>(
             hand_over(adoption, stream, early, admission, &connection.shared);
         }
         (Some(adoption), None) => (adoption.adopt)(Err(UpgradeError::Gone)),
-        (None, Some((stream, _))) => stream.close().await,
+        (None, Some((stream, _))) => Box::pin(stream.close()).await,
         (None, None) => {}
     }
 }
