@@ -41,8 +41,17 @@ macro_rules! name {
             /// # Errors
             /// [`IdError`] if the text breaks the rule.
             pub fn new(text: &str) -> Result<Self, IdError> {
+                Self::check(text)?;
+                Ok(Self(Arc::from(text)))
+            }
+
+            /// Looks whether the text follows the rule, without making anything of it.
+            ///
+            /// # Errors
+            /// [`IdError`] if the text breaks the rule.
+            pub fn check(text: &str) -> Result<(), IdError> {
                 let check: fn(&str) -> bool = $check;
-                if check(text) { Ok(Self(Arc::from(text))) } else { Err(IdError::$error) }
+                if check(text) { Ok(()) } else { Err(IdError::$error) }
             }
 
             /// The text.

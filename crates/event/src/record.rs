@@ -124,9 +124,9 @@ impl<'a> RecordKey<'a> {
         };
         let tenant =
             percent_decode(tenant).map_err(|e| RecordError::Percent("the key's tenant", e))?;
-        Tenant::new(&tenant).map_err(|e| RecordError::Id("the key's tenant", e))?;
+        Tenant::check(&tenant).map_err(|e| RecordError::Id("the key's tenant", e))?;
         // A type's name holds unreserved characters only, so its encoded form is itself.
-        ObjectType::new(object_type).map_err(|e| RecordError::Id("the key's type", e))?;
+        ObjectType::check(object_type).map_err(|e| RecordError::Id("the key's type", e))?;
         let key = percent_decode(key).map_err(|e| RecordError::Percent("the object key", e))?;
         if key.is_empty() || key.len() > crate::KEY_BYTES_MAX || key.chars().any(char::is_control) {
             return Err(RecordError::Id("the object key", IdError::TextKey));
@@ -287,7 +287,7 @@ fn parse_owners(text: &str) -> Result<Vec<Owner<'_>>, RecordError> {
             return Err(RecordError::ManyOwners);
         }
         let (object_type, key) = part.split_once('/').ok_or(RecordError::Owner)?;
-        ObjectType::new(object_type).map_err(|_| RecordError::Owner)?;
+        ObjectType::check(object_type).map_err(|_| RecordError::Owner)?;
         let key = percent_decode(key).map_err(|_| RecordError::Owner)?;
         if key.is_empty() || key.len() > crate::KEY_BYTES_MAX {
             return Err(RecordError::Owner);
