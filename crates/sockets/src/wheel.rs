@@ -21,11 +21,12 @@ pub(crate) struct Wheel {
     /// The tick that is handed out next.
     tick: u64,
     started: Instant,
+    set: usize,
 }
 
 impl Wheel {
     pub(crate) fn new(now: Instant) -> Self {
-        Self { slots: (0..SLOTS).map(|_| Vec::new()).collect(), tick: 1, started: now }
+        Self { slots: (0..SLOTS).map(|_| Vec::new()).collect(), tick: 1, started: now, set: 0 }
     }
 
     fn tick_of(&self, at: Instant) -> u64 {
@@ -40,7 +41,22 @@ impl Wheel {
         let index = usize::try_from(due % SLOTS as u64).unwrap_or(0);
         if let Some(slot) = self.slots.get_mut(index) {
             slot.push(entry);
+            self.set += 1;
         }
+    }
+
+    /// How many timers are set, those of gone connections included.
+    pub(crate) const fn len(&self) -> usize {
+        self.set
+    }
+
+    /// Drops the timers that nobody waits for any more, and gives their memory back.
+    pub(crate) fn retain(&mut self, mut wanted: impl FnMut(&Entry) -> bool) {
+        for slot in &mut self.slots {
+            slot.retain(&mut wanted);
+            slot.shrink_to_fit();
+        }
+        self.set = self.slots.iter().map(Vec::len).sum();
     }
 
     /// Takes what is due.
@@ -57,6 +73,7 @@ impl Wheel {
             self.tick += 1;
         }
         self.tick = self.tick.max(until + 1);
+        self.set = self.set.saturating_sub(due.len());
         due
     }
 
@@ -70,6 +87,23 @@ impl Wheel {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn timers_of_gone_connections_can_be_dropped() {
+        let start = Instant::now();
+        let mut wheel = Wheel::new(start);
+        for slot in 0..100 {
+            let at = start + Duration::from_millis(slot * 100);
+            wheel.set(at, Entry { slot: 7, connection: slot });
+        }
+        assert_eq!(wheel.len(), 100);
+        wheel.retain(|entry| entry.connection % 10 == 3);
+        assert_eq!(wheel.len(), 10);
+        let fired = wheel.due(start + Duration::from_secs(60));
+        assert_eq!(fired.len(), 10);
+        assert!(fired.iter().all(|e| e.connection % 10 == 3));
+        assert_eq!(wheel.len(), 0);
+    }
 
     #[test]
     fn fires_once_at_or_after_its_time() {

@@ -30,6 +30,8 @@ pub(crate) const WAKE: Token = Token(usize::MAX);
 const EVENTS_MAX: usize = 1024;
 /// Bytes read at a time.
 const READ_BYTES: usize = 16 * 1024;
+/// Up to so many timers nobody looks whose they are.
+const TIMERS_MIN: usize = 4096;
 /// Commands taken in a turn.
 const COMMANDS_PER_TURN: usize = 64;
 /// Writes in a slice: after it the clock is looked at.
@@ -45,6 +47,8 @@ pub(crate) struct Shard {
     inbox: Inbox,
     outlets: Outlets,
     wheel: Wheel,
+    /// With more timers than this, those of connections that have gone are dropped.
+    timers_max: usize,
     read_again: Vec<usize>,
     /// Subscriptions that have ended, until the router has room for the word.
     left: Vec<Detached>,
@@ -79,6 +83,7 @@ impl Shard {
             inbox,
             outlets,
             wheel: Wheel::new(now),
+            timers_max: TIMERS_MIN,
             read_again: Vec::new(),
             left: Vec::new(),
             closed_early: HashMap::new(),
@@ -318,6 +323,17 @@ impl Shard {
             at = at.min(now.checked_add(left).unwrap_or(at));
         }
         self.wheel.set(at, Entry { slot, connection: socket.id.0 });
+        if self.wheel.len() > self.timers_max {
+            self.drop_timers();
+        }
+    }
+
+    /// Drops the timers of connections that have gone: they would stay until they are due, and a crowd
+    /// that comes and goes may leave more than ever are connected.
+    fn drop_timers(&mut self) {
+        let sockets = &mut self.sockets;
+        self.wheel.retain(|e| sockets.get(e.slot).is_some_and(|s| s.id.0 == e.connection));
+        self.timers_max = (2 * self.wheel.len()).max(TIMERS_MIN);
     }
 
     fn timers(&mut self, now: Instant) {
