@@ -9,6 +9,7 @@
 //! [`FETCH_INTERVAL_SECONDS`]; neither a token nor a secret is kept in the clear, or shown by `Debug`,
 //! an error or a log line.
 
+mod bearer;
 mod cache;
 mod claims;
 mod error;
@@ -22,6 +23,7 @@ mod secret;
 mod ticket;
 mod verifier;
 
+pub use bearer::bearer;
 pub use claims::{ROLES_MAX, SUBJECT_BYTES_MAX};
 pub use error::TokenError;
 pub use key_set::KEYS_MAX;

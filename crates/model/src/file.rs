@@ -122,7 +122,9 @@ impl Reader {
         for name in types.keys() {
             match ObjectType::new(name) {
                 Ok(name) if !WORDS.contains(&name.as_str()) => self.names.push(name),
-                Ok(_) => self.problem(&join("types", name), "is a word that members use, not a type"),
+                Ok(_) => {
+                    self.problem(&join("types", name), "is a word that members use, not a type")
+                }
                 Err(error) => self.problem(&join("types", name), error.to_string()),
             }
         }

@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use hashbrown::HashMap;
-use tidewire_event::{ObjectKey, ObjectType, Owner, Tenant, percent_encode};
+use tidewire_event::{KeyKind, ObjectKey, ObjectType, Owner, RecordError, Tenant, percent_encode};
 use tidewire_model::Model;
 use tidewire_wire::definition::{Definition, KeySelector, TypeSelector};
 
@@ -250,6 +250,17 @@ impl InterestTable {
             }),
         };
         Some(Wanted { route, direct, named, from_above })
+    }
+
+    /// Holds the key of a record against the model, also where nobody here wants the record: what is
+    /// wrong with it must not depend on who listens. (A text key was checked by the record's parser.)
+    pub(crate) fn check_key(&self, object_type: &str, text: &str) -> Result<(), RecordError> {
+        match self.model.key_kind(object_type) {
+            Some(KeyKind::Integer) => ObjectKey::parse(text, KeyKind::Integer)
+                .map(drop)
+                .map_err(|e| RecordError::Id("the object key", e)),
+            Some(KeyKind::Text) | None => Ok(()),
+        }
     }
 
     /// Reads the plain text of a key of this type.

@@ -144,6 +144,7 @@ impl Router {
         let raw_key = record.key.ok_or(RecordError::NoKey)?;
         let key = RecordKey::parse(raw_key)?;
         let header = RecordHeader::of_record(record.header, record.payload.is_some())?;
+        self.interest.check_key(key.object_type, &key.key)?;
         // The table is keyed by the record key's own spelling; `parse` has accepted only that.
         let tenant = percent_encode(&key.tenant);
         let raw_object = percent_encode(&key.key);

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
-use tidewire_auth::{Principal, TokenError, Verifier};
+use tidewire_auth::{Principal, TokenError, Verifier, bearer};
 use tidewire_event::Tenant;
 use tidewire_http::{ApiHandler, ApiReply, ApiRequest, JSON, NDJSON, Reply, StatusCode};
 use tidewire_runtime::{Clock, Shutdown};
@@ -236,12 +236,6 @@ fn push_answer(out: &mut Vec<u8>, answer: &Answer) {
     }
 }
 
-/// The token of `Authorization: Bearer <token>`; the scheme in any case (RFC 9110, section 11.1).
-fn bearer(header: Option<&str>) -> Option<&str> {
-    let (scheme, token) = header?.split_once(' ')?;
-    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
-}
-
 fn format(request: &ApiRequest) -> Result<Format, Refusal> {
     let content_type = request.header("content-type").unwrap_or_default();
     let media_type = content_type.split(';').next().unwrap_or_default().trim();
@@ -298,19 +292,6 @@ fn status(code: u16) -> StatusCode {
 mod tests {
     use super::*;
     use crate::ChangeError;
-
-    #[test]
-    fn bearer_tokens() {
-        let check = |header: Option<&str>, expected: Option<&str>| {
-            assert_eq!(bearer(header), expected, "{header:?}");
-        };
-        check(Some("Bearer abc"), Some("abc"));
-        check(Some("bearer  abc "), Some("abc"));
-        check(Some("Bearer "), Some(""));
-        check(Some("Bearer"), None);
-        check(Some("Basic abc"), None);
-        check(None, None);
-    }
 
     #[test]
     fn statuses_of_bulks() {

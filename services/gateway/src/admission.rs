@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use tidewire_auth::{Ticket, TokenError, decode_grant, unix_now};
+use tidewire_auth::{Ticket, TokenError, bearer, decode_grant, unix_now};
 use tidewire_http::{RequestKind, SocketRequest};
 use tidewire_rights::Principal;
 use tidewire_telemetry::metrics::{RefusalReason, StoreOperation, TokenOutcome};
@@ -181,7 +181,7 @@ async fn authenticate(
         PathToken::Elsewhere => None,
     };
     let token = token
-        .or_else(|| bearer(request.authorization.as_deref()))
+        .or_else(|| bearer(request.authorization.as_deref()).and_then(Token::new))
         .or_else(|| offered.bearer.clone())
         .or_else(|| query.ticket.clone());
     let Some(token) = token else {
@@ -198,11 +198,6 @@ async fn authenticate(
         }
         Refusal::unauthorized(error.message()).into()
     })
-}
-
-fn bearer(header: Option<&str>) -> Option<Token> {
-    let (scheme, token) = header?.split_once(' ')?;
-    if scheme.eq_ignore_ascii_case("bearer") { Token::new(token.trim()) } else { None }
 }
 
 /// Verifies a token and counts what came of it.

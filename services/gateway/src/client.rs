@@ -81,8 +81,7 @@ impl Client for DocumentedClient {
         let label = match why {
             Closed::ByUs(code) => CloseLabel::from_code(code.number()),
             Closed::ByClient(Some(code)) => CloseLabel::from_code(code),
-            Closed::ByClient(None) | Closed::Aborted => CloseLabel::None,
-            Closed::Silent => CloseLabel::Slow,
+            Closed::ByClient(None) | Closed::Aborted | Closed::Silent => CloseLabel::None,
         };
         self.shared.metrics.connections_closed.inc(label);
         let taken = why == Closed::ByUs(CloseCode::SessionTaken);

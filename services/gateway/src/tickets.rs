@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use serde_json::json;
-use tidewire_auth::{Ticket, TokenError, encode_grant};
+use tidewire_auth::{Ticket, TokenError, bearer, encode_grant};
 use tidewire_http::{ApiRequest, Method, Reply, Site, StatusCode};
 use tidewire_telemetry::metrics::StoreOperation;
 use tidewire_wire::error::Refusal;
@@ -20,9 +20,7 @@ pub(crate) fn site(shared: &Arc<Shared>) -> Site {
     let shared = Arc::clone(shared);
     Site::new().cors_route(Method::POST, PATH, move |request: ApiRequest| {
         let shared = Arc::clone(&shared);
-        let header = request.header("authorization").unwrap_or_default();
-        let token = header.split_once(' ').filter(|(s, _)| s.eq_ignore_ascii_case("bearer"));
-        let token = token.map_or("", |(_, token)| token.trim()).to_owned();
+        let token = bearer(request.header("authorization")).unwrap_or_default().to_owned();
         async move {
             match issue(&shared, &token).await {
                 Ok(reply) => reply,

@@ -127,7 +127,7 @@ fn measure(args: &Args) -> Result<()> {
         threads: args.threads,
         cores: std::thread::available_parallelism().map_or(1, usize::from),
     };
-    let started = Instant::now();
+    let (started, machine) = (Instant::now(), process::Machine::of_here());
     let mut table: Vec<Row> = Vec::new();
     println!("{}", report::HEAD);
     for (name, measure) in groups {
@@ -145,7 +145,7 @@ fn measure(args: &Args) -> Result<()> {
         eprintln!("{name}: {} s", begun.elapsed().as_secs());
     }
     if let Some(folder) = &args.write {
-        report::write(folder, &table, bench.rounds, started.elapsed().as_secs())?;
+        report::write(folder, machine, &table, bench.rounds, started.elapsed().as_secs())?;
     }
     Ok(())
 }

@@ -57,6 +57,8 @@ pub(super) struct Machine {
     pub(super) model: String,
     pub(super) kernel: String,
     pub(super) memory_mib: u64,
+    /// Of the last minute, this run's own work included.
+    pub(super) load_average: String,
 }
 
 impl Machine {
@@ -74,6 +76,10 @@ impl Machine {
             kernel: fs::read_to_string("/proc/sys/kernel/osrelease")
                 .map_or_else(|_| "unknown".to_owned(), |text| text.trim().to_owned()),
             memory_mib: kib / 1024,
+            load_average: fs::read_to_string("/proc/loadavg")
+                .ok()
+                .and_then(|text| Some(text.split(' ').next()?.to_owned()))
+                .unwrap_or_else(|| "unknown".to_owned()),
         }
     }
 }

@@ -108,18 +108,24 @@ pub(super) const HEAD: &str = "| row | what | goal: must; stretch | median (quar
      |---|---|---|---|---|---|";
 
 /// Writes the page of results.
-pub(super) fn write(folder: &Path, rows: &[Row], rounds: usize, took_s: u64) -> Result<()> {
-    let machine = Machine::of_here();
+pub(super) fn write(
+    folder: &Path,
+    machine: Machine,
+    rows: &[Row],
+    rounds: usize,
+    took_s: u64,
+) -> Result<()> {
     let unknown = || "unknown".to_owned();
     let commit = first_line("git", &["rev-parse", "--short=12", "HEAD"]).unwrap_or_else(unknown);
     let changed =
         first_line("git", &["status", "--porcelain"]).is_some_and(|line| !line.is_empty());
     let date = first_line("date", &["-u", "+%Y-%m-%d %H:%M UTC"]).unwrap_or_else(unknown);
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let Machine { cores, model, kernel, memory_mib } = machine;
+    let Machine { cores, model, kernel, memory_mib, load_average } = machine;
     let mut page = format!(
-        "# Results\n\nWritten by `tidewire bench --write`; README.md says how each row is measured.\n\n\
-         - machine: {cores} cores ({model}), {memory_mib} MiB, Linux {kernel}\n\
+        "# Results\n\nWritten by `tidewire bench --write`; [README.md](README.md) says how each row is measured, and what the verdicts mean.\n\n\
+         - machine: {cores} cores ({model}), {memory_mib} MiB, Linux {kernel}, load average at the start \
+         {load_average}\n\
          - commit: {commit}{}\n- command: `tidewire {}`, {rounds} rounds, {took_s} s\n- date: {date}\n\n{HEAD}\n",
         if changed { " with uncommitted changes" } else { "" },
         arguments.join(" "),

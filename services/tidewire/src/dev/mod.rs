@@ -8,7 +8,7 @@ mod banner;
 mod fleet;
 mod page;
 
-use std::net::{SocketAddr, TcpListener};
+use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -30,6 +30,8 @@ use banner::Banner;
 
 /// The tenant of the simulated fleet.
 pub(crate) const TENANT: &str = "demo";
+/// The ports that nobody has chosen.
+const DEFAULT_PORTS: [u16; 2] = [8080, 8081];
 /// Partitions of the embedded broker's topic.
 const PARTITIONS: &str = "3";
 
@@ -122,18 +124,25 @@ fn settings(args: &Args, secret_file: &Path) -> Result<(Settings, Vec<String>), 
             "log.level=warn".to_owned(),
         ])
         .set(args.set.clone());
+    let chosen = [
+        ("--port", "http.listen", args.port),
+        ("--internal-port", "internal.listen", args.internal_port),
+    ];
+    for (flag, key, port) in chosen {
+        if let Some(port) = port {
+            sources = sources.flag(flag, key, format!("127.0.0.1:{port}"));
+        }
+    }
+    let settings = tidewire_config::load(Service::Dev, sources.clone())?;
     let mut taken = Vec::new();
-    for (flag, key, port, default) in [
-        ("--port", "http.listen", args.port, 8080),
-        ("--internal-port", "internal.listen", args.internal_port, 8081),
-    ] {
-        let chosen = port.is_some() || args.set.iter().any(|set| set.starts_with(key));
-        let wanted = SocketAddr::from(([127, 0, 0, 1], port.unwrap_or(default)));
-        if !chosen && TcpListener::bind(wanted).is_err() {
-            taken.push(format!("port {default} is taken, using a free one ({flag} chooses)"));
+    let listens = [settings.http.listen, settings.internal.listen];
+    for ((flag, key, port), listen) in chosen.into_iter().zip(listens) {
+        // Only a default port is exchanged: what the user chose is taken at his word.
+        let is_default = port.is_none() && DEFAULT_PORTS.contains(&listen.port());
+        if is_default && TcpListener::bind(listen).is_err() {
+            let port = listen.port();
+            taken.push(format!("port {port} is taken, using a free one ({flag} chooses)"));
             sources = sources.flag(flag, key, "127.0.0.1:0");
-        } else if port.is_some() {
-            sources = sources.flag(flag, key, wanted.to_string());
         }
     }
     Ok((tidewire_config::load(Service::Dev, sources)?, taken))
