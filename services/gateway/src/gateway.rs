@@ -26,6 +26,8 @@ use crate::{objects, tickets};
 
 /// How often a drain looks whether all sockets have gone.
 const DRAIN_LOOK: Duration = Duration::from_millis(50);
+/// How long after the last linger a drain waits for the last socket: shards look every quarter second.
+const DRAIN_MARGIN: Duration = Duration::from_secs(1);
 
 /// Why a gateway could not start.
 #[derive(Debug, Error)]
@@ -158,7 +160,7 @@ impl Gateway {
             let command = Command::Drain { window, retry };
             crate::shared::deliver(&shard, command);
         }
-        let until = Instant::now() + window + shared.options.sockets.linger;
+        let until = Instant::now() + window + shared.options.sockets.linger + DRAIN_MARGIN;
         while shared.metrics.connections.get() > 0 && Instant::now() < until {
             sleep(DRAIN_LOOK).await;
         }
