@@ -16,7 +16,7 @@ const WATCHED: u64 = 5;
 /// Records at a time: the embedded broker keeps 5 MiB.
 const RECORDS: u64 = 5_000;
 /// Such parts in a round.
-const PARTS: usize = 4;
+const PARTS: u64 = 4;
 
 pub(super) fn measure(bench: &mut Bench) -> Result<Vec<Row>> {
     let records = if bench.quick { 200 } else { RECORDS };
@@ -47,7 +47,7 @@ pub(super) fn measure(bench: &mut Bench) -> Result<Vec<Row>> {
                 let records = part(&mut ours.publisher);
                 cpu_ns += ours.fan_out(records, 1)?.cpu_ns;
             }
-            Ok(cpu_ns / (records as usize * PARTS) as f64)
+            Ok(cpu_ns / (records * PARTS) as f64)
         },
         || {
             let mut cpu_ns = 0.0;
@@ -57,7 +57,7 @@ pub(super) fn measure(bench: &mut Bench) -> Result<Vec<Row>> {
                 let measured = floor.measure(&ask, 0, || floor_publisher.publish(part))?;
                 cpu_ns += measured.cpu_ns;
             }
-            Ok(cpu_ns / (records as usize * PARTS) as f64)
+            Ok(cpu_ns / (records * PARTS) as f64)
         },
     )?;
     if bench.threads {
