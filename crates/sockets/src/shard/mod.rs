@@ -196,10 +196,14 @@ impl Shard {
     }
 
     fn forget_awaited(&mut self, now: Instant) {
-        while let Some((_, id)) = self.awaited.pop_front_if(|(until, _)| *until <= now) {
-            if let Some(slot) = self.core.slot(id)
-                && self.sockets.get(slot).is_none()
-            {
+        while let Some(&(until, id)) = self.awaited.front() {
+            let slot = self.core.slot(id).filter(|slot| self.sockets.get(*slot).is_none());
+            // One that has its stream, or has gone, is no longer waited for.
+            if slot.is_some() && until > now {
+                return;
+            }
+            self.awaited.pop_front();
+            if let Some(slot) = slot {
                 self.closed_early.remove(&id);
                 self.forget(slot);
             }
