@@ -7,7 +7,7 @@ use super::{Notice, ShardCore};
 /// A view with at most so many members goes before those with more.
 pub(super) const SMALL_VIEW_MEMBERS: usize = 64;
 /// Most buffers that wait for the next view.
-const POOL_MAX: usize = 1024;
+const POOL_MAX: usize = 64;
 /// A buffer that grew beyond this is given back.
 const POOL_BUFFER_BYTES_MAX: usize = 4096;
 
