@@ -37,7 +37,9 @@ impl fmt::Display for Banner<'_> {
         }
         writeln!(f, "  Health and metrics: {internal}/health/ready  {internal}/metrics\n")?;
         writeln!(f, "  In another terminal:\n")?;
-        writeln!(f, "    tidewire watch Voyage '*' '*' --url {ws}\n")?;
+        // As this program was called, so that the line can be pasted.
+        let program = std::env::args().next().unwrap_or_else(|| "tidewire".to_owned());
+        writeln!(f, "    {program} watch Voyage '*' '*' --url {ws}\n")?;
         writeln!(f, "    TOKEN={token}\n")?;
         writeln!(
             f,
