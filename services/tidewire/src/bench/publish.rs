@@ -70,25 +70,27 @@ impl Publisher {
     }
 }
 
+/// The members of its object that are numbers.
+pub(super) const NUMBERS: [&str; 14] = [
+    "daysBallast",
+    "daysCanal",
+    "daysLoading",
+    "daysDischarging",
+    "daysLoaded",
+    "daysOffhire",
+    "daysIdle",
+    "daysWaiting",
+    "daysTotal",
+    "daysTotalAtSea",
+    "daysTotalInPort",
+    "commission",
+    "canalCost",
+    "ballastBonus",
+];
+
 /// A body of about so many bytes: an object as its source would send it.
 pub(super) fn body(bytes: usize, comments: usize) -> Bytes {
-    let days = [
-        "daysBallast",
-        "daysCanal",
-        "daysLoading",
-        "daysDischarging",
-        "daysLoaded",
-        "daysOffhire",
-        "daysIdle",
-        "daysWaiting",
-        "daysTotal",
-        "daysTotalAtSea",
-        "daysTotalInPort",
-        "commission",
-        "canalCost",
-        "ballastBonus",
-    ];
-    let members: String = days.iter().map(|name| format!(r#","{name}":12.50"#)).collect();
+    let members: String = NUMBERS.iter().map(|name| format!(r#","{name}":12.50"#)).collect();
     let comments = "c".repeat(comments);
     let mut text =
         format!(r#"{{"new":{{"key":5,"referenceNo":"R-2026-1","comments":"{comments}"{members}"#);
