@@ -10,6 +10,7 @@ mod id;
 pub mod image;
 mod operation;
 mod percent;
+mod positions;
 pub mod record;
 mod self_url;
 mod version;
@@ -20,6 +21,7 @@ pub use id::{
 };
 pub use operation::Operation;
 pub use percent::{PercentError, decode as percent_decode, encode as percent_encode};
+pub use positions::{LeaderEpoch, Position, Positions, TopicId};
 pub use record::{OldImage, Owner, RecordError, RecordHeader, RecordKey};
 pub use self_url::write_self_url;
 pub use version::{Version, VersionError};
