@@ -20,7 +20,7 @@ use rdkafka::error::KafkaError as RdError;
 use rdkafka::message::{BorrowedMessage, Headers, Message};
 use rdkafka::types::RDKafkaErrorCode as Code;
 use tidewire_event::record::HEADER_NAME;
-use tidewire_event::{NextOffset, Offset, Partition};
+use tidewire_event::{LeaderEpoch, NextOffset, Offset, Partition};
 use tidewire_log::{GapReason, LogEvent, LogReader, LogRecord};
 
 use crate::context::{Context, Notes};
@@ -57,6 +57,7 @@ impl Wake {
 
 /// An event that is not a record, waiting to be handed over.
 enum Notice {
+    Topic(String),
     Assigned(Partition, NextOffset),
     Gap(Partition, NextOffset, GapReason),
     Recreated,
@@ -140,18 +141,18 @@ impl Reader {
     fn apply(&mut self, update: Update) {
         match update {
             Update::Start { topic_id, next } => {
-                self.topic_id = Some(topic_id);
+                self.name_topic(topic_id);
                 self.assign_anew(next);
             }
             Update::New(partitions) => {
                 self.assign_anew(partitions.into_iter().map(|p| (p, NextOffset(0))).collect());
             }
             Update::Recreated { topic_id, partitions } => {
-                self.topic_id = Some(topic_id);
                 self.positions.clear();
                 self.reset_errors = 0;
                 self.notices.clear();
                 self.notices.push_back(Notice::Recreated);
+                self.name_topic(topic_id);
                 self.assign_anew(partitions.into_iter().map(|p| (p, NextOffset(0))).collect());
             }
             Update::Marks { marks, errors } => {
@@ -169,6 +170,11 @@ impl Reader {
             }
             Update::Healthy { .. } => {}
         }
+    }
+
+    fn name_topic(&mut self, id: String) {
+        self.notices.push_back(Notice::Topic(id.clone()));
+        self.topic_id = Some(id);
     }
 
     fn assign_anew(&mut self, next: Vec<(Partition, NextOffset)>) {
@@ -222,6 +228,7 @@ impl Reader {
     fn notice(&mut self, sink: &mut dyn FnMut(LogEvent<'_>)) -> bool {
         let Some(notice) = self.notices.pop_front() else { return false };
         match notice {
+            Notice::Topic(id) => sink(LogEvent::Topic(&id)),
             Notice::Assigned(partition, next) => sink(LogEvent::Assigned { partition, next }),
             Notice::Gap(partition, next, reason) => sink(LogEvent::Gap { partition, next, reason }),
             Notice::Recreated => sink(LogEvent::Recreated),
@@ -318,6 +325,7 @@ fn hand_over(
     sink(LogEvent::Record(LogRecord {
         partition,
         offset,
+        leader_epoch: LeaderEpoch(tidewire_topic_id::leader_epoch(message)),
         timestamp_ms: message.timestamp().to_millis().unwrap_or(-1),
         key: message.key(),
         header,

@@ -2,7 +2,11 @@
 //!
 //! `tidewire-kafka` implements it against a cluster (the embedded broker included); tests implement it
 //! with vectors. Reading is pull-driven by one owner (the router's thread), so that a full channel
-//! behind the router simply stops the pulling. Writing answers once the record is durable.
+//! behind the router simply stops the pulling. Writing answers once the record is durable. What lies
+//! behind the reader is read in [`Segment`]s through [`LogHistory`], by an owner that may block.
+
+mod history;
+mod segment;
 
 use std::future::Future;
 use std::pin::Pin;
@@ -10,18 +14,23 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use thiserror::Error;
-use tidewire_event::{FrameId, NextOffset, Offset, Partition};
+use tidewire_event::{FrameId, LeaderEpoch, NextOffset, Offset, Partition};
+
+pub use history::{HISTORY_SEGMENT_BYTES, HistoryAnswer, HistoryError, HistoryRequest, LogHistory};
+pub use segment::{Segment, SegmentBuilder};
 
 /// A boxed future, so that ports are object-safe.
 pub type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send + 'static>>;
 
 /// One record as the reader lends it: borrowed, never detached.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LogRecord<'a> {
     /// Where it stands.
     pub partition: Partition,
     /// Its offset.
     pub offset: Offset,
+    /// The epoch of the leader that wrote it.
+    pub leader_epoch: LeaderEpoch,
     /// Milliseconds since the Unix epoch; the event time. Kafka says -1 where there is none.
     pub timestamp_ms: i64,
     /// The record key.
@@ -37,6 +46,8 @@ pub struct LogRecord<'a> {
 /// What a reader tells its owner, in order per partition.
 #[derive(Debug)]
 pub enum LogEvent<'a> {
+    /// The id of the topic that is read: before the first `Assigned`, and right after each `Recreated`.
+    Topic(&'a str),
     /// A committed record.
     Record(LogRecord<'a>),
     /// The end of the partition (the last stable offset) is reached: the position moves to `next`, over
@@ -110,7 +121,8 @@ pub trait LogReader: Send {
         Vec::new()
     }
 
-    /// True once every partition has been assigned a number: the reader is ready to serve.
+    /// True once every partition has been assigned a number, and has been read up to where its log ended
+    /// at the start: the reader is ready to serve.
     fn is_assigned(&self) -> bool;
 }
 

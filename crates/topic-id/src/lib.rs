@@ -1,13 +1,16 @@
 //! What librdkafka knows and rdkafka's safe API leaves out: the id of a topic, the position of a
-//! consumer in one partition, and whether a record that failed was ever sent.
+//! consumer in one partition, the leader epoch of a record, how to read on at an offset *and* leader
+//! epoch, and whether a record that failed was ever sent.
 //!
-//! Why `unsafe` is allowed in this crate and nowhere else: each of the three is a call into the C
+//! Why `unsafe` is allowed in this crate and nowhere else: each of these is a call into the C
 //! library that rdkafka binds but does not wrap.
 //! - The *topic id* alone tells a topic that was deleted and created again from the old one: librdkafka
 //!   reads on in the middle of the new one without an error.
 //! - The *position* at the end of a partition lies behind transaction markers, which are never handed
 //!   out, so no record's offset tells it. (`BaseConsumer::position` gives it too, for all partitions and
 //!   with a trip to another thread: too dear for every end of partition.)
+//! - The *leader epoch* (KIP-101, KIP-320) tells a log that was cut and has grown again from the one that
+//!   was read: the position alone lies inside both.
 //! - The *persistence* of a failed record separates "nothing was sent, try again" from "unknown".
 //!
 //! Invariant: every pointer that the library hands over for keeps is owned by a guard which frees it
@@ -134,6 +137,40 @@ pub fn position<C: ClientContext>(client: &Client<C>, topic: &str, partition: i3
         Offset::Offset(next) => Some(next),
         _ => None,
     }
+}
+
+/// The epoch of the leader that wrote the record; -1 where the broker does not tell. Costs a field's read.
+#[must_use]
+pub fn leader_epoch(message: &BorrowedMessage<'_>) -> i32 {
+    // SAFETY: the message is borrowed, so its pointer is live.
+    unsafe { sys::rd_kafka_message_leader_epoch(message.ptr()) }
+}
+
+/// Adds a partition that is to be read from `offset` on, behind a record of that leader epoch (-1: not
+/// known). With an epoch librdkafka first asks the leader whether its log still holds that epoch up to
+/// the offset, and reports a reset error if it does not.
+///
+/// # Errors
+/// [`RDKafkaErrorCode::InvalidArgument`] for an offset that is none.
+pub fn add_partition(
+    list: &mut TopicPartitionList,
+    topic: &str,
+    partition: i32,
+    offset: i64,
+    leader_epoch: i32,
+) -> Result<(), RDKafkaErrorCode> {
+    let name = CString::new(topic).map_err(|_| RDKafkaErrorCode::InvalidArgument)?;
+    let added = list.add_partition_offset(topic, partition, Offset::Offset(offset));
+    added.map_err(|_| RDKafkaErrorCode::InvalidArgument)?;
+    // SAFETY: the list is live and borrowed for the call; the name is a C string that outlives it.
+    let element =
+        unsafe { sys::rd_kafka_topic_partition_list_find(list.ptr(), name.as_ptr(), partition) };
+    if element.is_null() {
+        return Err(RDKafkaErrorCode::InvalidArgument);
+    }
+    // SAFETY: the element is one of the list, which is live and not changed meanwhile.
+    unsafe { sys::rd_kafka_topic_partition_set_leader_epoch(element, leader_epoch) };
+    Ok(())
 }
 
 /// True if a record whose delivery failed was certainly never written: it may be sent again without

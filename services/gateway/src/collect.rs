@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use tidewire_event::RecordKey;
+use tidewire_event::{LeaderEpoch, RecordKey};
 use tidewire_log::LogRecord;
 use tidewire_router::{RoutedEvent, RouterStats, ShardStats};
 use tidewire_sockets::Observer;
@@ -109,6 +109,7 @@ impl Observer for Watcher {
         let record = LogRecord {
             partition: id.partition,
             offset: id.offset,
+            leader_epoch: LeaderEpoch::UNKNOWN,
             timestamp_ms: event.time_ms,
             key: Some(key.as_bytes()),
             header: None,

@@ -263,6 +263,7 @@ impl RouterThread {
 /// Says what is not a record, in log and metrics.
 fn note(event: &LogEvent<'_>, health: &Health, metrics: &GatewayMetrics) {
     match event {
+        LogEvent::Topic(id) => info!(id, "the topic is known"),
         LogEvent::Record(_) | LogEvent::EndOfPartition { .. } => {}
         LogEvent::Assigned { partition, next } => {
             info!(partition = partition.0, offset = next.0, "a partition is read");

@@ -17,6 +17,7 @@ pub(crate) const DEADLINE: Duration = Duration::from_secs(60);
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Event {
+    Topic(String),
     Record(Record),
     End(i32, i64),
     Assigned(i32, i64),
@@ -30,6 +31,7 @@ pub(crate) enum Event {
 pub(crate) struct Record {
     pub(crate) partition: i32,
     pub(crate) offset: i64,
+    pub(crate) leader_epoch: i32,
     pub(crate) timestamp_ms: i64,
     pub(crate) key: Option<Vec<u8>>,
     pub(crate) header: Option<Vec<u8>>,
@@ -118,9 +120,11 @@ impl Tail {
 
 fn own(event: &LogEvent<'_>) -> Event {
     match event {
+        LogEvent::Topic(id) => Event::Topic((*id).to_owned()),
         LogEvent::Record(record) => Event::Record(Record {
             partition: record.partition.0,
             offset: record.offset.0,
+            leader_epoch: record.leader_epoch.0,
             timestamp_ms: record.timestamp_ms,
             key: record.key.map(<[u8]>::to_vec),
             header: record.header.map(<[u8]>::to_vec),

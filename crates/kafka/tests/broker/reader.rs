@@ -195,7 +195,8 @@ async fn a_topic_created_again_is_told_and_read_from_its_start() {
     let at = tail.events.iter().position(|event| *event == Event::Recreated).unwrap();
     tail.until_event(&Event::End(0, 9));
     let after: Vec<_> = tail.events[at + 1..].iter().collect();
-    assert_eq!(after[0], &Event::Assigned(0, 0));
+    assert_eq!(after[0], &Event::Topic(tail.reader.topic_id().unwrap().to_owned()));
+    assert_eq!(after[1], &Event::Assigned(0, 0));
     let texts: Vec<_> = after
         .iter()
         .filter_map(|event| match event {

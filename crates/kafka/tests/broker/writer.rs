@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use tidewire_event::{Offset, Partition};
+use tidewire_event::{LeaderEpoch, Offset, Partition};
 use tidewire_kafka::{
     EmbeddedBroker, KafkaOptions, PoisonRecord, QUARANTINE_VALUE_BYTES_MAX, Quarantine, StartAt,
     Writer,
@@ -73,6 +73,7 @@ async fn copies_of_one_poison_record_share_their_key() {
             record: LogRecord {
                 partition: Partition(3),
                 offset: Offset(17),
+                leader_epoch: LeaderEpoch::UNKNOWN,
                 timestamp_ms: 1,
                 key: Some(b"bad key"),
                 header: Some(b"2;X"),
@@ -105,6 +106,7 @@ fn a_poison_record_that_finds_the_queue_full_is_counted() {
     let record = LogRecord {
         partition: Partition(0),
         offset: Offset(0),
+        leader_epoch: LeaderEpoch::UNKNOWN,
         timestamp_ms: -1,
         key: None,
         header: None,

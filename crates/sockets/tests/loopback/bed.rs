@@ -10,7 +10,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use crossbeam_channel::{Receiver, Sender, bounded};
-use tidewire_event::{Offset, Partition, Tenant};
+use tidewire_event::{LeaderEpoch, Offset, Partition, Tenant};
 use tidewire_fields::{FieldList, FieldMask, Parsed, Scope};
 use tidewire_log::{LogEvent, LogRecord};
 use tidewire_model::Model;
@@ -289,6 +289,7 @@ impl Bed {
         self.router.handle(&LogEvent::Record(LogRecord {
             partition: Partition(0),
             offset: Offset(self.offset),
+            leader_epoch: LeaderEpoch::UNKNOWN,
             timestamp_ms: 0,
             key: Some(b"acme/Voyage/5"),
             header: Some(b"1;U;;none"),
