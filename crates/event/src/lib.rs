@@ -6,6 +6,7 @@
 //! Invariant: a value of a type defined here is valid. The checks stand in the constructors, so code
 //! that holds a [`Tenant`] or an [`ObjectKey`] never checks it again.
 
+mod cursor;
 mod id;
 pub mod image;
 mod operation;
@@ -15,6 +16,7 @@ pub mod record;
 mod self_url;
 mod version;
 
+pub use cursor::{CURSOR_BYTES_MAX, Cursor, CursorError, CursorKey, encode_cursor};
 pub use id::{
     FrameId, IdError, KEY_BYTES_MAX, KEY_NUMBER_MAX, KeyKind, NAME_BYTES_MAX, NextOffset,
     ObjectKey, ObjectType, Offset, Partition, Tenant,

@@ -58,8 +58,18 @@ const IDS: &str = "tidewire-event";
 const PARTS: &[(&str, &str)] = &[("tidewire-kafka", "tidewire-topic-id")];
 
 /// What ring 0 may use from outside: data formats and plain computation.
-const PURE_CRATES: &[&str] =
-    &["bytes", "memchr", "serde", "serde_json", "strsim", "thiserror", "toml"];
+const PURE_CRATES: &[&str] = &[
+    "base64",
+    "bytes",
+    "hmac",
+    "memchr",
+    "serde",
+    "serde_json",
+    "sha2",
+    "strsim",
+    "thiserror",
+    "toml",
+];
 
 /// What ring 1 may not use: runtimes, sockets, clients.
 const IO_CRATES: &[&str] = &[

@@ -61,8 +61,8 @@ fn refuses_arrows_that_point_outward() {
             "tidewire-runtime",
             "(ring 0) -> tidewire-runtime (ring 3): ring 0 may use ring 0 only",
         ),
-        ("tidewire-wire", "rand", "(ring 0) -> rand (from outside): ring 0 may use bytes, "),
-        ("tidewire-event", "tokio", "(ring 0) -> tokio (from outside): ring 0 may use bytes, "),
+        ("tidewire-wire", "rand", "(ring 0) -> rand (from outside): ring 0 may use base64, "),
+        ("tidewire-event", "tokio", "(ring 0) -> tokio (from outside): ring 0 may use base64, "),
         (
             "tidewire-router",
             "tidewire-kafka",
