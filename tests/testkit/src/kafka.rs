@@ -8,46 +8,24 @@
 //! Where Java, Maven or the jars can't be had, [`Kafka::start`] says so loudly and gives `None`; with
 //! `TIDEWIRE_TEST_REQUIRE_REAL=1` it is an error.
 
-use std::fs::{self, File};
-use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+mod broker;
+mod jars;
+
+use std::fs;
+use std::net::TcpListener;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
 
-use anyhow::{Context, bail, ensure};
+use anyhow::{Context as _, ensure};
 use tempfile::TempDir;
 
-/// How long a broker may take until it answers.
-const START_TIMEOUT: Duration = Duration::from_secs(90);
-/// Between two looks at a broker that starts.
-const LOOK_INTERVAL: Duration = Duration::from_millis(50);
+use crate::service::target_folder;
+use broker::Broker;
+use jars::jars;
+
 /// Ports are taken from here: below the range that the system gives to outgoing connections.
 const PORTS: std::ops::Range<u16> = 20_000..32_000;
-/// Any base64url UUID will do: each cluster has its own folder.
-const CLUSTER_ID: &str = "dGlkZXdpcmV0ZXN0MDAwMQ";
-
-const JVM: [&str; 4] = ["-Xms256m", "-Xmx512m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"];
-
-/// Runs the broker given as arguments, prints its pid, then waits for a signal name on standard input;
-/// the end of input means KILL and away with the folder.
-const KEEPER: &str = r#"
-log=$1; folder=$2; shift 2
-exec 2>>"$log"
-"$@" >>"$log" 2>&1 </dev/null & pid=$!
-echo "$pid"
-if read -r signal; then kill -"$signal" "$pid"; wait "$pid"
-else kill -KILL "$pid"; wait "$pid"; rm -rf "$folder"; rmdir "$(dirname "$folder")" 2>/dev/null
-fi
-echo gone
-"#;
-
-const LOG4J: &str = r#"<Configuration status="warn"><Appenders><Console name="out">
-<PatternLayout pattern="%d %p %m (%c)%n%throwable"/></Console></Appenders>
-<Loggers><Root level="warn"><AppenderRef ref="out"/></Root></Loggers></Configuration>
-"#;
 
 /// A running cluster. Dropping it kills its brokers and removes its folder.
 pub struct Kafka {
@@ -56,12 +34,6 @@ pub struct Kafka {
     brokers: Vec<Broker>,
     // Last, so that the brokers are gone before the folder is removed.
     _temp: TempDir,
-}
-
-struct Broker {
-    folder: PathBuf,
-    address: SocketAddr,
-    keeper: Option<Child>,
 }
 
 impl Kafka {
@@ -99,7 +71,7 @@ impl Kafka {
     /// The value for `bootstrap.servers`.
     #[must_use]
     pub fn bootstrap(&self) -> String {
-        let addresses: Vec<_> = self.brokers.iter().map(|b| b.address.to_string()).collect();
+        let addresses: Vec<_> = self.brokers.iter().map(|b| b.address().to_string()).collect();
         addresses.join(",")
     }
 
@@ -138,10 +110,60 @@ impl Kafka {
     /// # Errors
     /// If it runs, or does not come up.
     pub fn restart(&mut self, index: usize) -> anyhow::Result<()> {
+        self.launch(index)?;
+        self.wait_until_ready(index)
+    }
+
+    /// Starts broker `index` (from 0) again as [`Kafka::restart`] does, but does not wait.
+    ///
+    /// # Errors
+    /// If it runs.
+    pub fn launch(&mut self, index: usize) -> anyhow::Result<()> {
         let libs = self.libs.clone();
-        let broker = self.broker(index)?;
-        broker.launch(&libs)?;
-        broker.wait_until_ready()
+        self.broker(index)?.launch(&libs)
+    }
+
+    /// Waits until broker `index` (from 0) answers.
+    ///
+    /// # Errors
+    /// If it does not come up.
+    pub fn wait_until_ready(&mut self, index: usize) -> anyhow::Result<()> {
+        self.broker(index)?.wait_until_ready()
+    }
+
+    /// Freezes broker `index` (from 0): connections stand, and nothing answers.
+    ///
+    /// # Errors
+    /// If it does not run.
+    pub fn freeze(&mut self, index: usize) -> anyhow::Result<()> {
+        self.broker(index)?.signal("STOP")
+    }
+
+    /// Lets broker `index` (from 0) go on.
+    ///
+    /// # Errors
+    /// If it does not run.
+    pub fn thaw(&mut self, index: usize) -> anyhow::Result<()> {
+        self.broker(index)?.signal("CONT")
+    }
+
+    /// How many brokers there are, running or not.
+    #[must_use]
+    pub fn size(&self) -> usize {
+        self.brokers.len()
+    }
+
+    /// Whether broker `index` (from 0) has been started and not been ended.
+    #[must_use]
+    pub fn runs(&self, index: usize) -> bool {
+        self.brokers.get(index).is_some_and(Broker::runs)
+    }
+
+    /// What broker `index` (from 0) has logged so far.
+    #[must_use]
+    pub fn log(&self, index: usize) -> String {
+        let log = self.brokers.get(index).map(|broker| fs::read(broker.log()).unwrap_or_default());
+        String::from_utf8_lossy(&log.unwrap_or_default()).into_owned()
     }
 
     fn broker(&mut self, index: usize) -> anyhow::Result<&mut Broker> {
@@ -150,7 +172,11 @@ impl Kafka {
 
     fn start_from(libs: PathBuf, count: usize) -> anyhow::Result<Self> {
         ensure!(count > 0, "a cluster has at least one broker");
-        let temp = tempfile::Builder::new().prefix("tidewire-kafka-").tempdir()?;
+        let parent = target_folder().join("tmp");
+        fs::create_dir_all(&parent)?;
+        // Absolute: the keeper's folder is not promised.
+        let parent = parent.canonicalize()?;
+        let temp = tempfile::Builder::new().prefix("tidewire-kafka-").tempdir_in(parent)?;
         let folder = temp.path().to_owned();
         let ports = free_ports(count * 2)?;
         let (broker_ports, controller_ports) = ports.split_at(count);
@@ -158,11 +184,7 @@ impl Kafka {
             (1..).zip(controller_ports).map(|(id, p)| format!("{id}@127.0.0.1:{p}")).collect();
         let mut kafka = Self { folder, libs, brokers: Vec::new(), _temp: temp };
         for ((id, port), controller) in (1..).zip(broker_ports).zip(controller_ports) {
-            let broker = Broker {
-                folder: kafka.folder.join(format!("broker-{id}")),
-                address: SocketAddr::from(([127, 0, 0, 1], *port)),
-                keeper: None,
-            };
+            let broker = Broker::new(kafka.folder.join(format!("broker-{id}")), *port);
             broker.write_files(id, *controller, &voters.join(","), count)?;
             kafka.brokers.push(broker);
         }
@@ -177,140 +199,6 @@ impl Kafka {
         kafka.brokers.iter_mut().try_for_each(Broker::wait_until_ready)?;
         Ok(kafka)
     }
-}
-
-impl Broker {
-    fn write_files(
-        &self,
-        id: i32,
-        controller_port: u16,
-        voters: &str,
-        count: usize,
-    ) -> anyhow::Result<()> {
-        fs::create_dir_all(&self.folder)?;
-        fs::write(self.folder.join("log4j2.xml"), LOG4J)?;
-        let replicas = count.min(3);
-        let in_sync = if replicas == 3 { 2 } else { 1 };
-        let properties = format!(
-            "process.roles=broker,controller\n\
-             node.id={id}\n\
-             controller.quorum.voters={voters}\n\
-             listeners=PLAINTEXT://{address},CONTROLLER://127.0.0.1:{controller_port}\n\
-             advertised.listeners=PLAINTEXT://{address}\n\
-             controller.listener.names=CONTROLLER\n\
-             listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT\n\
-             log.dirs={data}\n\
-             offsets.topic.replication.factor={replicas}\n\
-             offsets.topic.num.partitions=3\n\
-             transaction.state.log.replication.factor={replicas}\n\
-             transaction.state.log.min.isr={in_sync}\n\
-             transaction.state.log.num.partitions=3\n\
-             default.replication.factor={replicas}\n\
-             min.insync.replicas={in_sync}\n\
-             group.initial.rebalance.delay.ms=0\n\
-             broker.session.timeout.ms=3000\n\
-             broker.heartbeat.interval.ms=500\n\
-             log.retention.check.interval.ms=1000\n\
-             log.initial.task.delay.ms=500\n\
-             auto.create.topics.enable=false\n",
-            address = self.address,
-            data = self.folder.join("data").display(),
-        );
-        Ok(fs::write(self.folder.join("server.properties"), properties)?)
-    }
-
-    fn log(&self) -> PathBuf {
-        self.folder.join("broker.log")
-    }
-
-    fn java(&self, libs: &Path) -> Vec<String> {
-        let mut words = vec!["java".to_owned()];
-        words.extend(JVM.map(str::to_owned));
-        let log4j = self.folder.join("log4j2.xml");
-        words.push(format!("-Dlog4j2.configurationFile={}", log4j.display()));
-        words.extend(["-cp".to_owned(), format!("{}/*", libs.display())]);
-        words
-    }
-
-    fn format(&self, libs: &Path) -> anyhow::Result<Child> {
-        let log = File::create(self.log())?;
-        let properties = self.folder.join("server.properties");
-        let words = self.java(libs);
-        let (java, arguments) = words.split_first().context("no command")?;
-        Command::new(java)
-            .args(arguments)
-            .args(["kafka.tools.StorageTool", "format", "-t", CLUSTER_ID, "-c"])
-            .arg(properties)
-            .stdin(Stdio::null())
-            .stdout(log.try_clone()?)
-            .stderr(log)
-            .spawn()
-            .context("java does not start")
-    }
-
-    fn launch(&mut self, libs: &Path) -> anyhow::Result<()> {
-        ensure!(self.keeper.is_none(), "the broker runs already");
-        let mut keeper = Command::new("sh")
-            .args(["-c", KEEPER, "kafka-keeper"])
-            .arg(self.log())
-            .arg(&self.folder)
-            .args(self.java(libs))
-            .arg("kafka.Kafka")
-            .arg(self.folder.join("server.properties"))
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .context("sh does not start")?;
-        // The pid line says that the shell owns the broker from here on.
-        let mut pid = [0_u8; 1];
-        keeper.stdout.as_mut().context("no output")?.read_exact(&mut pid)?;
-        self.keeper = Some(keeper);
-        Ok(())
-    }
-
-    fn wait_until_ready(&mut self) -> anyhow::Result<()> {
-        let deadline = Instant::now() + START_TIMEOUT;
-        while let Err(error) = ask_api_versions(self.address) {
-            if Instant::now() > deadline {
-                let log = fs::read_to_string(self.log()).unwrap_or_default();
-                let tail: Vec<_> = log.lines().rev().take(30).collect();
-                let tail: Vec<_> = tail.into_iter().rev().collect();
-                bail!("kafka at {} does not answer: {error}\n{}", self.address, tail.join("\n"));
-            }
-            std::thread::sleep(LOOK_INTERVAL);
-        }
-        Ok(())
-    }
-
-    fn end(&mut self, signal: &str) -> anyhow::Result<()> {
-        let mut keeper = self.keeper.take().context("the broker does not run")?;
-        writeln!(keeper.stdin.as_mut().context("no input")?, "{signal}")?;
-        keeper.wait()?;
-        Ok(())
-    }
-}
-
-impl Drop for Broker {
-    fn drop(&mut self) {
-        if let Some(mut keeper) = self.keeper.take() {
-            drop(keeper.stdin.take());
-            let _ = keeper.wait();
-        }
-    }
-}
-
-/// Sends the one request that every broker answers before any other, so that an answer means that it
-/// takes requests (its port is open long before).
-fn ask_api_versions(address: SocketAddr) -> anyhow::Result<()> {
-    // Length 10; api 18, version 0; correlation 7; client id null.
-    const REQUEST: [u8; 14] = [0, 0, 0, 10, 0, 18, 0, 0, 0, 0, 0, 7, 0xff, 0xff];
-    let mut stream = TcpStream::connect_timeout(&address, Duration::from_secs(1))?;
-    stream.set_read_timeout(Some(Duration::from_secs(2)))?;
-    stream.write_all(&REQUEST)?;
-    let mut head = [0_u8; 10];
-    stream.read_exact(&mut head)?;
-    ensure!(head.ends_with(&[0, 0, 0, 7, 0, 0]), "the answer is not the one expected");
-    Ok(())
 }
 
 fn free_ports(count: usize) -> anyhow::Result<Vec<u16>> {
@@ -333,55 +221,15 @@ fn free_ports(count: usize) -> anyhow::Result<Vec<u16>> {
     Ok(ports)
 }
 
-/// The folder with the jars, filled by Maven when it is not, by one process at a time.
-fn jars() -> anyhow::Result<PathBuf> {
-    Command::new("java")
-        .arg("-version")
-        .output()
-        .context("java is not installed (Debian: openjdk-17-jre-headless)")?;
-    let pom = Path::new(env!("CARGO_MANIFEST_DIR")).join("kafka/pom.xml");
-    let folder = target_folder().join("kafka");
-    fs::create_dir_all(&folder)?;
-    let lock = File::create(folder.join("lock"))?;
-    lock.lock()?;
-    let (libs, partial, stamp) =
-        (folder.join("libs"), folder.join("libs.partial"), folder.join("pom.xml"));
-    let wanted = fs::read(&pom)?;
-    if libs.is_dir() && fs::read(&stamp).is_ok_and(|had| had == wanted) {
-        return Ok(libs);
-    }
-    let _ = fs::remove_dir_all(&libs);
-    let _ = fs::remove_dir_all(&partial);
-    let output = Command::new("mvn")
-        .args(["-q", "-B", "dependency:copy-dependencies", "-DincludeScope=runtime", "-f"])
-        .arg(&pom)
-        .arg(format!("-DoutputDirectory={}", partial.display()))
-        .stdin(Stdio::null())
-        .output()
-        .context("mvn is not installed (Debian: maven)")?;
-    if !output.status.success() {
-        let text = String::from_utf8_lossy(&output.stdout);
-        let errors: Vec<_> = text.lines().filter(|line| line.contains("ERROR")).take(3).collect();
-        bail!("mvn failed: {}", errors.join(" "));
-    }
-    fs::rename(&partial, &libs)?;
-    fs::write(&stamp, &wanted)?;
-    Ok(libs)
-}
-
 fn real_parts_required() -> bool {
     std::env::var("TIDEWIRE_TEST_REQUIRE_REAL").is_ok_and(|value| value == "1")
 }
 
-fn target_folder() -> PathBuf {
-    match std::env::var_os("CARGO_TARGET_DIR") {
-        Some(folder) => PathBuf::from(folder),
-        None => Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target"),
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use std::net::SocketAddr;
+
+    use super::broker::ask_api_versions;
     use super::*;
 
     #[test]
@@ -403,8 +251,18 @@ mod tests {
 
     #[test]
     fn three_brokers_are_one_cluster() {
-        let Some(kafka) = Kafka::start(3).unwrap() else { return };
-        assert_eq!(kafka.bootstrap().split(',').count(), 3);
+        let Some(mut kafka) = Kafka::start(3).unwrap() else { return };
+        let bootstrap = kafka.bootstrap();
+        let addresses: Vec<SocketAddr> = bootstrap.split(',').map(|a| a.parse().unwrap()).collect();
+        assert_eq!((addresses.len(), kafka.size()), (3, 3));
+        kafka.freeze(1).unwrap();
+        assert!(ask_api_versions(addresses[1]).is_err(), "connections stand, nothing answers");
+        kafka.thaw(1).unwrap();
+        assert!(ask_api_versions(addresses[1]).is_ok());
+        kafka.freeze(2).unwrap();
+        kafka.kill(2).unwrap();
+        assert_eq!([0, 1, 2].map(|index| kafka.runs(index)), [true, true, false]);
+        assert!(ask_api_versions(addresses[0]).is_ok());
         assert_ne!(kafka.topic("a"), kafka.topic("a"));
     }
 }

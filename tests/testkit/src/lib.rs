@@ -4,6 +4,7 @@
 
 pub mod http;
 pub mod kafka;
+pub mod link;
 pub mod ports;
 pub mod redis;
 pub mod service;

@@ -231,6 +231,19 @@ impl Service {
         }
     }
 
+    /// Tells it to stop, waits for its end, and starts it again on the same ports, as a rolling deploy does
+    /// with one replica.
+    ///
+    /// # Errors
+    /// When it does not end with 0 in time, or is not ready in time.
+    pub fn roll(&mut self, limit: Duration) -> anyhow::Result<()> {
+        self.signal("TERM")?;
+        let code = self.wait(limit)?;
+        ensure!(code == Some(0), "{} ended with {code:?}:\n{}", self.binary, self.tail());
+        self.launch()?;
+        self.wait_until_ready()
+    }
+
     /// Kills it at once, as a crash does.
     pub fn kill(&mut self) {
         if let Some(running) = &mut self.running {
