@@ -12,6 +12,7 @@
 //! the log of each partition; an event is encoded once per (field list, permission class), never per
 //! connection; nothing here waits, sleeps, reads a clock or touches a socket.
 
+mod conflate;
 mod encode;
 mod event;
 mod interest;

@@ -3,12 +3,23 @@
 //! A queue exists only while a write would block, while the stream has not been handed over yet, and
 //! while a connection closes. It holds shared frames (one allocation for all connections of a view) and
 //! a few of its own.
+//!
+//! Frames that a newer one of the same object may replace are indexed (`conflate`), so that they can be
+//! taken out again: an empty chunk marks the place until it leaves the queue. The first chunk is never
+//! such a place, and a frame that is partly written is never taken out. A queue that nothing of this
+//! kind was put into has no index.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use tidewire_event::{ObjectKey, ObjectType, Operation};
+
+use crate::conflate::{Event, LaneFrames, ObjectRef, Plan, WaitingEvents};
+
 /// Most bytes gathered for one write.
 const GATHER_BYTES_MAX: usize = 64 * 1024;
+/// So many empty places are never worth the work of closing them.
+const EMPTY_PLACES_MIN: usize = 32;
 
 #[derive(Debug, Default)]
 pub(crate) struct SendQueue {
@@ -18,6 +29,15 @@ pub(crate) struct SendQueue {
     bytes: usize,
     /// True if the first chunk is the rest of one frame whose beginning is written already.
     rest_first: bool,
+    /// Only once a frame that can be merged was put in.
+    merging: Option<Box<Merging>>,
+}
+
+#[derive(Debug)]
+struct Merging {
+    events: WaitingEvents,
+    /// How many chunks are empty.
+    empty: usize,
 }
 
 impl SendQueue {
@@ -35,6 +55,9 @@ impl SendQueue {
         if !frames.is_empty() {
             self.bytes += frames.len();
             self.chunks.push_back(frames);
+            if let Some(merging) = &mut self.merging {
+                merging.events.push(None);
+            }
         }
     }
 
@@ -78,16 +101,26 @@ impl SendQueue {
             n -= left;
             self.head = 0;
             self.rest_first = false;
-            self.chunks.pop_front();
+            self.pop_front();
+        }
+        self.merging = None;
+    }
+
+    fn pop_front(&mut self) {
+        let chunk = self.chunks.pop_front();
+        if let Some(merging) = &mut self.merging {
+            merging.events.pop_front();
+            merging.empty -= usize::from(chunk.is_some_and(|c| c.is_empty()));
         }
     }
 
     /// Drops all but the frame that is partly written, so that a close frame may follow. A first chunk of
     /// several frames is kept up to the end of the one that was begun, which `boundary` finds.
     pub(crate) fn keep_begun(&mut self, boundary: impl Fn(&[u8], usize) -> usize) {
-        let begun = self.rest_first || self.head > 0;
+        let begun = self.begun();
         let first = self.chunks.pop_front().filter(|_| begun);
         self.chunks.clear();
+        self.merging = None;
         self.bytes = 0;
         let head = std::mem::take(&mut self.head);
         let rest_first = std::mem::take(&mut self.rest_first);
@@ -96,49 +129,115 @@ impl SendQueue {
             self.push_rest(first.get(head..end).unwrap_or_default());
         }
     }
+
+    /// True if a frame of the first chunk is partly written, or may be.
+    const fn begun(&self) -> bool {
+        self.rest_first || self.head > 0
+    }
+}
+
+#[cfg_attr(not(test), expect(dead_code, reason = "shards do not conflate yet"))]
+impl SendQueue {
+    /// What becomes of a new frame of an object: it depends on the last one of the same lane and object
+    /// that waits.
+    pub(crate) fn plan(
+        &self,
+        lane: usize,
+        object_type: &ObjectType,
+        key: &ObjectKey,
+        operation: Operation,
+    ) -> Plan {
+        let object = ObjectRef { lane, object_type, key };
+        let older = self.merging.as_ref().and_then(|m| m.events.operation(object, self.begun()));
+        older.map_or(Plan::Append, |older| Plan::of(older, operation))
+    }
+
+    /// Appends one frame that can be taken out again.
+    pub(crate) fn push_event(
+        &mut self,
+        lane: usize,
+        object_type: ObjectType,
+        key: ObjectKey,
+        operation: Operation,
+        frame: Arc<[u8]>,
+    ) {
+        if frame.is_empty() {
+            return;
+        }
+        let merging = self.merging.get_or_insert_with(|| {
+            Box::new(Merging { events: WaitingEvents::behind(self.chunks.len()), empty: 0 })
+        });
+        merging.events.push(Some(Event { lane, object_type, key, operation }));
+        self.bytes += frame.len();
+        self.chunks.push_back(frame);
+    }
+
+    /// Takes the last waiting frame of an object out; how many bytes that was.
+    pub(crate) fn take_out(
+        &mut self,
+        lane: usize,
+        object_type: &ObjectType,
+        key: &ObjectKey,
+    ) -> usize {
+        let begun = self.begun();
+        let events = self.merging.as_mut().map(|m| &mut m.events);
+        let object = ObjectRef { lane, object_type, key };
+        let Some(at) = events.and_then(|events| events.take(object, begun)) else { return 0 };
+        let bytes = self.empty(at);
+        self.close_up();
+        bytes
+    }
+
+    /// A subscription ended: nothing is merged with its frames any more, and its lane may be given anew.
+    /// How many bytes were taken out. Looks at the whole queue.
+    pub(crate) fn remove_lane(&mut self, lane: usize, frames: LaneFrames) -> usize {
+        let Some(merging) = &mut self.merging else { return 0 };
+        let places = merging.events.take_lane(lane);
+        if frames == LaneFrames::Stay {
+            return 0;
+        }
+        let begun = self.begun();
+        let places = places.into_iter().filter(|at| !(begun && *at == 0));
+        let bytes = places.map(|at| self.empty(at)).sum();
+        self.close_up();
+        bytes
+    }
+
+    /// Leaves an empty place; how many bytes stood there.
+    fn empty(&mut self, at: usize) -> usize {
+        let bytes = self.chunks.get_mut(at).map(std::mem::take).map_or(0, |chunk| chunk.len());
+        self.bytes -= bytes;
+        if let Some(merging) = &mut self.merging {
+            merging.empty += 1;
+        }
+        bytes
+    }
+
+    /// Lets empty places go: at both ends always, between them once they are the most.
+    fn close_up(&mut self) {
+        while self.chunks.front().is_some_and(|c| c.is_empty()) {
+            self.pop_front();
+        }
+        let Some(merging) = &mut self.merging else { return };
+        while self.chunks.back().is_some_and(|c| c.is_empty()) {
+            self.chunks.pop_back();
+            merging.events.pop_back();
+            merging.empty -= 1;
+        }
+        if self.chunks.is_empty() {
+            self.merging = None;
+        } else if merging.empty > EMPTY_PLACES_MIN && merging.empty > self.chunks.len() / 2 {
+            merging.empty = 0;
+            let chunks = std::mem::take(&mut self.chunks);
+            for (chunk, event) in chunks.into_iter().zip(merging.events.take_all()) {
+                if !chunk.is_empty() {
+                    self.chunks.push_back(chunk);
+                    merging.events.push(event);
+                }
+            }
+        }
+    }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn queue(chunks: &[&str]) -> SendQueue {
-        let mut queue = SendQueue::default();
-        for chunk in chunks {
-            queue.push(Arc::from(chunk.as_bytes()));
-        }
-        queue
-    }
-
-    #[test]
-    fn gathers_and_advances_over_chunks() {
-        let mut queue = queue(&["abc", "de", "f"]);
-        let mut scratch = Vec::new();
-        assert_eq!(queue.gather(&mut scratch), b"abcdef");
-        queue.advance(4);
-        assert_eq!(queue.gather(&mut scratch), b"ef");
-        assert_eq!(queue.bytes(), 2);
-        queue.advance(2);
-        assert!(queue.is_empty());
-    }
-
-    #[test]
-    fn keeps_only_the_frame_that_was_begun() {
-        let none = |_: &[u8], _| unreachable!("no frame was begun");
-        let mut whole = queue(&["abc", "de"]);
-        whole.keep_begun(none);
-        assert_eq!(whole.bytes(), 0);
-
-        let mut rest = SendQueue::default();
-        rest.push_rest(b"xyz");
-        rest.push(Arc::from(&b"more"[..]));
-        rest.advance(1);
-        rest.keep_begun(none);
-        assert_eq!(rest.gather(&mut Vec::new()), b"yz");
-
-        let mut begun = queue(&["aabbcc", "more"]);
-        begun.advance(3);
-        begun.keep_begun(|_, at| at.div_ceil(2) * 2);
-        assert_eq!(begun.gather(&mut Vec::new()), b"b");
-    }
-}
+mod tests;
