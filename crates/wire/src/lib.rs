@@ -8,6 +8,8 @@ pub mod definition;
 pub mod error;
 pub mod frame;
 pub mod json;
+mod nearest;
 pub mod request;
 pub mod sse;
+pub mod v1;
 pub mod ws;

@@ -15,8 +15,10 @@ mod token;
 pub use keys::{RawKeys, resolve_keys};
 pub use path::{ALERT_PREFIX, OBJECT_PREFIX, SocketPath, V1_PATH, parse_path};
 pub use protocol::{Protocol, Subprotocols, subprotocols};
+pub(crate) use query::is_plain_name;
 pub use query::{QUERY_BYTES_MAX, SESSION_BYTES_MAX, SocketQuery, parse_query};
 pub use redact::redact;
+pub(crate) use token::quoted;
 pub use token::{PathToken, TOKEN_BYTES_MAX, Token};
 
 #[cfg(test)]

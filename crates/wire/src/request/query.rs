@@ -5,13 +5,14 @@ use std::borrow::Cow;
 use super::percent::decode_query;
 use super::token::{Token, quoted};
 use crate::error::Refusal;
+use crate::nearest::hint;
 
 /// Most bytes of a query: a field list of 16 KiB, each byte percent-encoded, and room for the rest.
 pub const QUERY_BYTES_MAX: usize = 64 * 1024;
 /// Most bytes of a session's name.
 pub const SESSION_BYTES_MAX: usize = 64;
-/// Most bytes of a position to resume from.
-const LAST_EVENT_ID_BYTES_MAX: usize = 8 * 1024;
+/// Most bytes of a position to resume from: a cursor over some thousand partitions.
+const LAST_EVENT_ID_BYTES_MAX: usize = 48 * 1024;
 
 /// The names that are known.
 pub(super) const NAMES: [&str; 8] = [
@@ -115,12 +116,17 @@ impl SocketQuery {
 }
 
 fn session(value: Cow<'_, str>) -> Result<String, Refusal> {
-    let legal = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'.' | b'-');
-    if (1..=SESSION_BYTES_MAX).contains(&value.len()) && value.bytes().all(legal) {
+    if is_plain_name(&value, SESSION_BYTES_MAX) {
         Ok(value.into_owned())
     } else {
         Err(expected("session", "1 to 64 of A-Z, a-z, 0-9, '_', '.' and '-'"))
     }
+}
+
+/// Whether a name that a client chose has 1 to `bytes_max` of `A-Za-z0-9_.-`.
+pub(crate) fn is_plain_name(name: &str, bytes_max: usize) -> bool {
+    let legal = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'.' | b'-');
+    (1..=bytes_max).contains(&name.len()) && name.bytes().all(legal)
 }
 
 fn filled(name: &str, value: Cow<'_, str>) -> Result<String, Refusal> {
@@ -147,30 +153,7 @@ fn expected(name: &str, what: &str) -> Refusal {
 
 fn known(name: &str) -> Result<&'static str, Refusal> {
     NAMES.into_iter().find(|known| *known == name).ok_or_else(|| {
-        // A long name is none that was mistyped, and comparing it would cost.
-        let nearest = NAMES
-            .into_iter()
-            .filter(|_| name.len() <= 64)
-            .min_by_key(|known| distance(&name.to_lowercase(), &known.to_lowercase()));
-        let nearest = nearest.map(|n| format!(", the nearest known is '{n}'")).unwrap_or_default();
-        Refusal::bad_request(format!("query parameter {} is unknown{nearest}", quoted(name)))
+        let hint = hint(name, &NAMES);
+        Refusal::bad_request(format!("query parameter {} is unknown{hint}", quoted(name)))
     })
-}
-
-/// How many characters must be put in, taken out or replaced to make one text of the other.
-fn distance(a: &str, b: &str) -> usize {
-    let mut row: Vec<usize> = (0..=b.chars().count()).collect();
-    for (index, from) in a.chars().enumerate() {
-        let mut diagonal = index;
-        let mut left = index + 1;
-        let mut next = Vec::with_capacity(row.len());
-        next.push(left);
-        for (to, above) in b.chars().zip(row.iter().skip(1)) {
-            left = (left + 1).min(above + 1).min(diagonal + usize::from(from != to));
-            diagonal = *above;
-            next.push(left);
-        }
-        row = next;
-    }
-    row.last().copied().unwrap_or_default()
 }

@@ -42,7 +42,7 @@ pub enum PathToken {
 }
 
 /// A word about a part of a request that may be shown: short, and nothing like a token.
-pub(super) fn quoted(text: &str) -> String {
+pub(crate) fn quoted(text: &str) -> String {
     const SHOWN_BYTES_MAX: usize = 24;
     if text.len() <= SHOWN_BYTES_MAX && !looks_like_token(text) {
         format!("{text:?}")
