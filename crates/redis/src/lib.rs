@@ -29,7 +29,8 @@ pub use options::{OptionsError, RedisMode, RedisOptions};
 pub use watch::RedisWatch;
 
 /// The commands that the user given to Tidewire needs, as an ACL rule writes them.
-pub const ACL_COMMANDS: &str = "+ping +eval +type +hget +hmget +hset +del +expire +set +getdel";
+pub const ACL_COMMANDS: &str =
+    "+ping +eval +time +type +hmget +hexists +hset +del +expire +set +getdel";
 /// What it needs further when Redis is a Cluster.
 pub const ACL_COMMANDS_CLUSTER: &str = "+cluster|slots";
 /// What it needs further when Redis is behind Sentinel.

@@ -122,6 +122,15 @@ impl Link {
         current.connection.clone().map(|connection| (connection, current.number))
     }
 
+    pub(crate) fn response_timeout(&self) -> Duration {
+        self.response_timeout
+    }
+
+    /// True if there is a connection, to a Cluster.
+    pub(crate) fn is_cluster(&self) -> bool {
+        self.connection().is_some_and(|(connection, _)| connection.is_cluster())
+    }
+
     /// Sends a command and waits for its answer, no longer than the response timeout.
     pub(crate) async fn call(&self, command: Cmd) -> Result<Value, StoreError> {
         let answer = self.try_call(&command).await;

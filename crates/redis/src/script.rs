@@ -1,70 +1,88 @@
 //! The scripts: each is one atomic step. They are sent whole (Redis keeps them compiled by their hash),
 //! so that a new master, a flushed script cache or a new node of a cluster needs no second try.
 //!
-//! A session is a hash: `owner` (32 hexadecimal digits, or empty when nobody owns it) and `state` (JSON).
-//! What is not such a hash is unreadable: it is answered with 2, and replaced or passed over as if it
-//! were not there.
+//! A session is a hash: `owner` (the nonce of its claim in 32 hexadecimal digits, or empty when nobody
+//! owns it), `number` (of its claim; a session of a release that gave none has 0), `state` (JSON) and
+//! `position`. What is not such a hash is unreadable: it is counted, and replaced as if it were not
+//! there.
 
 use redis::Cmd;
 
-/// Key: a session. Arguments: owner, TTL in seconds, state of a new session. Answers [found, state]:
-/// found is 0 none, 1 there, 2 unreadable.
+/// Key: a session. Arguments: nonce, TTL in seconds, state of a new session, start position, most bytes
+/// of a position. Answers [found, number, state, position]: found is 0 none, 1 there, 2 unreadable.
+///
+/// The number is the time in milliseconds, or one more than the last where that is more: so it also rises
+/// over a claim that Redis has forgotten. A clock of Redis that went back matters only to such a session.
 pub(crate) const CLAIM: &str = "
 local kind = redis.call('TYPE', KEYS[1]).ok
-local found, state = 0, ''
+local found, last, state, position = 0, 0, '', false
 if kind == 'hash' then
-  local stored = redis.call('HMGET', KEYS[1], 'owner', 'state')
-  if stored[1] and stored[2] then found, state = 1, stored[2] end
+  local stored = redis.call('HMGET', KEYS[1], 'owner', 'number', 'state', 'position')
+  local number = stored[2] or '0'
+  if stored[1] and stored[3] and string.find(number, '^%d+$') and #number < 16 then
+    found, last, state, position = 1, tonumber(number), stored[3], stored[4]
+  end
 end
-if found == 1 then
-  redis.call('HSET', KEYS[1], 'owner', ARGV[1])
-else
+if position and #position > tonumber(ARGV[5]) then position = false end
+local time = redis.call('TIME')
+local number = math.max(last + 1, time[1] * 1000 + math.floor(time[2] / 1000))
+number = string.format('%.0f', number)
+if found == 0 then
   if kind ~= 'none' then
     redis.call('DEL', KEYS[1])
     found = 2
   end
-  redis.call('HSET', KEYS[1], 'owner', ARGV[1], 'state', ARGV[3])
+  redis.call('HSET', KEYS[1], 'state', ARGV[3])
 end
+redis.call('HSET', KEYS[1], 'owner', ARGV[1], 'number', number)
+if not position then redis.call('HSET', KEYS[1], 'position', ARGV[4]) end
 redis.call('EXPIRE', KEYS[1], ARGV[2])
-return {found, state}";
+return {found, number, state, position}";
 
-/// Key: a session. Arguments: owner, TTL in seconds, state. Answers 0 another's, 1 written, 2 written
-/// in the place of something unreadable.
-pub(crate) const SAVE: &str = "
-local kind = redis.call('TYPE', KEYS[1]).ok
-local owner = kind == 'hash' and redis.call('HGET', KEYS[1], 'owner')
-if owner and owner ~= ARGV[1] then return 0 end
-local unreadable = kind ~= 'none' and not owner
-if unreadable then redis.call('DEL', KEYS[1]) end
-redis.call('HSET', KEYS[1], 'owner', ARGV[1], 'state', ARGV[3])
-redis.call('EXPIRE', KEYS[1], ARGV[2])
-return unreadable and 2 or 1";
-
-/// Keys: sessions of one tenant. Arguments: TTL in seconds, then one owner each. Answers for each 0
-/// another's, 1 the owner's or not there, 2 unreadable.
-pub(crate) const CHECK: &str = "
+/// Keys: sessions (of one tenant where Redis is a Cluster). Arguments: TTL in seconds, then for each its
+/// number, nonce, flags (`p`: there is a position, `r`: release), state (empty: none) and position.
+/// Answers for each 0 another's, 1 written, 2 behind; 3 and 4 as 1 and 2, where something unreadable
+/// stood.
+pub(crate) const WRITE: &str = "
 local answers = {}
 for i, key in ipairs(KEYS) do
+  local number, owner, flags, state, position = unpack(ARGV, 5 * i - 3, 5 * i + 1)
   local kind = redis.call('TYPE', key).ok
-  local owner = kind == 'hash' and redis.call('HGET', key, 'owner')
-  if owner and owner ~= ARGV[i + 1] then
+  local stored, there = nil, nil
+  if kind == 'hash' then
+    stored = redis.call('HMGET', key, 'owner', 'number')
+    local text = stored[2] or '0'
+    if stored[1] and string.find(text, '^%d+$') and #text < 16 and redis.call('HEXISTS', key, 'state') == 1 then
+      there = tonumber(text)
+    end
+  end
+  local mine = tonumber(number)
+  local unreadable = kind ~= 'none' and not there
+  if there and (there > mine or (there == mine and stored[1] ~= owner)) then
     answers[i] = 0
-  elseif kind ~= 'none' and not owner then
-    answers[i] = 2
+  elseif not there and state == '' then
+    answers[i] = unreadable and 4 or 2
   else
+    local moves = string.find(flags, 'p', 1, true)
+    local release = string.find(flags, 'r', 1, true)
+    local fields = {}
+    if there ~= mine or release then fields = {'owner', release and '' or owner, 'number', number} end
+    if state ~= '' then
+      fields[#fields + 1] = 'state'
+      fields[#fields + 1] = state
+    end
+    if moves then
+      fields[#fields + 1] = 'position'
+      fields[#fields + 1] = position
+    end
+    if unreadable then redis.call('DEL', key) end
+    if #fields > 0 then redis.call('HSET', key, unpack(fields)) end
     redis.call('EXPIRE', key, ARGV[1])
-    answers[i] = 1
+    local behind = there ~= mine and not (moves and state ~= '')
+    answers[i] = (behind and 2 or 1) + (unreadable and 2 or 0)
   end
 end
 return answers";
-
-/// Key: a session. Arguments: owner, TTL in seconds. Answers 1 if the owner gave it up.
-pub(crate) const RELEASE: &str = "
-if redis.call('TYPE', KEYS[1]).ok ~= 'hash' then return 0 end
-if redis.call('HGET', KEYS[1], 'owner') ~= ARGV[1] then return 0 end
-redis.call('HSET', KEYS[1], 'owner', '')
-redis.call('EXPIRE', KEYS[1], ARGV[2])
-return 1";
 
 /// The call of a script on these keys; the caller adds the arguments.
 pub(crate) fn eval(script: &str, keys: &[String]) -> Cmd {

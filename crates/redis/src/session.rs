@@ -1,157 +1,207 @@
 //! Sessions in Redis.
 
 use std::collections::HashMap;
+use std::fmt::Display;
 
-use futures_util::{StreamExt as _, TryStreamExt as _, stream};
+use futures_util::{StreamExt as _, stream};
 use redis::{FromRedisValue, Value};
 use tidewire_event::Tenant;
 use tidewire_store::{
-    BoxFuture, Claimed, FIELDS_BYTES_MAX, OwnerToken, SESSION_TTL, SessionId, SessionState,
-    SessionStore, StoreError, WriteOutcome,
+    BoxFuture, Claimed, OwnerToken, POSITION_BYTES_MAX, SESSION_TTL, SessionId, SessionState,
+    SessionStore, SessionWrite, StoreError, WriteOutcome, check_position, nonce_hex,
 };
+use tokio::time::Instant;
 
 use crate::RedisStore;
 use crate::script::{self, eval};
 
-/// Most sessions in one check: a script holds up the whole Redis while it runs (0.3 ms for
-/// these, measured).
-const CHECKED_AT_ONCE_MAX: usize = 128;
-/// Most checks on their way at a time.
-const CHECKS_AT_ONCE_MAX: usize = 32;
+/// Most sessions in one script: it holds up the whole Redis while it runs.
+const BATCH_SESSIONS_MAX: usize = 128;
+/// Bytes of field lists and positions beyond which a script takes no further session.
+const BATCH_BYTES_MAX: usize = 256 * 1024;
+/// Most scripts on their way at a time.
+const BATCHES_AT_ONCE_MAX: usize = 32;
+/// A batch that has not been sent after so many response timeouts is not tried any more.
+const PATIENCE: u32 = 2;
+const NOT_A_SESSION: &str = "it is no session";
 
-/// Sessions of one tenant to be checked: where each stood in the question, its key and its owner.
-type Batch = Vec<(usize, String, OwnerToken)>;
+/// Writes of one script.
+#[derive(Default)]
+struct Batch {
+    /// Where each stood in the call.
+    at: Vec<usize>,
+    keys: Vec<String>,
+    writes: Vec<SessionWrite>,
+    bytes: usize,
+}
+
+impl Batch {
+    fn push(&mut self, at: usize, key: String, write: SessionWrite) {
+        let fields = write.fields.as_ref().and_then(Option::as_ref).map_or(0, String::len);
+        self.bytes += fields + write.position.as_ref().map_or(0, String::len);
+        self.at.push(at);
+        self.keys.push(key);
+        self.writes.push(write);
+    }
+
+    const fn is_full(&self) -> bool {
+        self.keys.len() >= BATCH_SESSIONS_MAX || self.bytes >= BATCH_BYTES_MAX
+    }
+}
 
 impl RedisStore {
-    async fn claim_session(self, id: SessionId, owner: OwnerToken) -> Result<Claimed, StoreError> {
-        let key = self.key(&id.key()?);
-        let mut command = eval(script::CLAIM, &[key]);
-        command.arg(owner.to_string()).arg(SESSION_TTL.as_secs());
-        command.arg(SessionState::default().to_json());
-        let (found, state) = read::<(u8, Vec<u8>)>(self.link.call(command).await?)?;
-        let new = Claimed { existed: false, fields: None };
+    async fn claim_session(
+        self,
+        id: SessionId,
+        nonce: [u8; 16],
+        start: String,
+    ) -> Result<Claimed, StoreError> {
+        check_position(&start)?;
+        let mut command = eval(script::CLAIM, &[self.key(&id.key()?)]);
+        command.arg(nonce_hex(&nonce)).arg(SESSION_TTL.as_secs());
+        command.arg(SessionState::default().to_json()).arg(&start).arg(POSITION_BYTES_MAX);
+        type Answer = (u8, u64, Vec<u8>, Option<Vec<u8>>);
+        let (found, number, state, position) = read::<Answer>(self.link.call(command).await?)?;
+        let owner = OwnerToken { number, nonce };
+        let new = Claimed { owner, existed: false, fields: None, position: None };
         match found {
             0 => Ok(new),
             1 => match SessionState::from_json(&state) {
-                Ok(state) => Ok(Claimed { existed: true, fields: state.fields }),
+                Ok(state) => {
+                    let position = position.and_then(|position| self.text(position));
+                    Ok(Claimed { owner, existed: true, fields: state.fields, position })
+                }
                 Err(error) => {
                     self.lost(&error);
                     // It starts now, as one that was never there.
-                    self.save_state(&id, owner, &SessionState::default()).await?;
+                    let (fields, position) = (Some(None), Some(start));
+                    let check = SessionWrite::check(id, owner);
+                    self.write_all(vec![SessionWrite { fields, position, ..check }]).await?;
                     Ok(new)
                 }
             },
             _ => {
-                self.lost(&"it is no session");
+                self.lost(&NOT_A_SESSION);
                 Ok(new)
             }
         }
     }
 
-    async fn save_state(
-        &self,
-        id: &SessionId,
-        owner: OwnerToken,
-        state: &SessionState,
-    ) -> Result<WriteOutcome, StoreError> {
-        let key = self.key(&id.key()?);
-        let mut command = eval(script::SAVE, &[key]);
-        command.arg(owner.to_string()).arg(SESSION_TTL.as_secs()).arg(state.to_json());
-        match read::<u8>(self.link.call(command).await?)? {
-            0 => return Ok(WriteOutcome::Lost),
-            1 => {}
-            _ => self.lost(&"it is no session"),
+    async fn write_all(self, writes: Vec<SessionWrite>) -> Result<Vec<WriteOutcome>, StoreError> {
+        let mut outcomes = vec![WriteOutcome::Unknown; writes.len()];
+        let until = Instant::now() + self.link.response_timeout() * PATIENCE;
+        let batches = batches(writes, self.link.is_cluster())?;
+        let mut answers = stream::iter(batches)
+            .map(|batch| self.write_batch(batch, until))
+            .buffer_unordered(BATCHES_AT_ONCE_MAX);
+        let mut answered = outcomes.is_empty();
+        let mut failure = None;
+        while let Some(answer) = answers.next().await {
+            match answer {
+                Ok(batch) => {
+                    answered = true;
+                    for (at, outcome) in batch {
+                        if let Some(slot) = outcomes.get_mut(at) {
+                            *slot = outcome;
+                        }
+                    }
+                }
+                Err(error) => failure = failure.or(Some(error)),
+            }
         }
-        Ok(WriteOutcome::Held)
+        drop(answers);
+        match failure {
+            Some(error) if !answered => Err(error),
+            _ => Ok(outcomes),
+        }
     }
 
-    async fn check_batch(&self, batch: Batch) -> Result<Vec<(usize, bool)>, StoreError> {
-        let keys: Vec<String> = batch.iter().map(|(_, key, _)| self.key(key)).collect();
-        let mut command = eval(script::CHECK, &keys);
+    async fn write_batch(
+        &self,
+        batch: Batch,
+        until: Instant,
+    ) -> Result<Vec<(usize, WriteOutcome)>, StoreError> {
+        if Instant::now() >= until {
+            return Err(StoreError::Unavailable);
+        }
+        let keys: Vec<String> = batch.keys.iter().map(|key| self.key(key)).collect();
+        let mut command = eval(script::WRITE, &keys);
         command.arg(SESSION_TTL.as_secs());
-        for (_, _, owner) in &batch {
-            command.arg(owner.to_string());
+        for SessionWrite { owner, fields, position, release, .. } in batch.writes {
+            let flags = match (position.is_some(), release) {
+                (false, false) => "",
+                (true, false) => "p",
+                (false, true) => "r",
+                (true, true) => "pr",
+            };
+            let state = fields.map(|fields| SessionState { fields }.to_json()).unwrap_or_default();
+            command.arg(owner.number).arg(owner.nonce_hex()).arg(flags).arg(state);
+            command.arg(position.unwrap_or_default());
         }
         let answers = read::<Vec<u8>>(self.link.call(command).await?)?;
-        if answers.len() != batch.len() {
+        if answers.len() != batch.at.len() {
             return Err(StoreError::Refused("an answer of another length".into()));
         }
-        for _ in answers.iter().filter(|answer| **answer == 2) {
-            self.lost(&"it is no session");
-        }
-        Ok(batch.iter().map(|(at, ..)| *at).zip(answers.iter().map(|a| *a != 0)).collect())
+        Ok(batch
+            .at
+            .into_iter()
+            .zip(answers.into_iter().map(|answer| self.outcome(answer)))
+            .collect())
     }
 
-    fn lost(&self, why: &dyn std::fmt::Display) {
+    /// What [`script::WRITE`] answered of one session.
+    fn outcome(&self, answer: u8) -> WriteOutcome {
+        if answer > 2 {
+            self.lost(&NOT_A_SESSION);
+        }
+        match answer {
+            0 => WriteOutcome::Lost,
+            1 | 3 => WriteOutcome::Held,
+            _ => WriteOutcome::Behind,
+        }
+    }
+
+    /// A stored position; one that is no text is lost, and written anew by the owner.
+    fn text(&self, position: Vec<u8>) -> Option<String> {
+        String::from_utf8(position).map_err(|_| self.lost(&"its position is not UTF-8")).ok()
+    }
+
+    fn lost(&self, why: &dyn Display) {
         self.link.count_corrupt(1);
         tracing::warn!(error = %why, "a stored session can't be read and is treated as lost");
     }
 }
 
 impl SessionStore for RedisStore {
-    fn claim(&self, id: SessionId, owner: OwnerToken) -> BoxFuture<Result<Claimed, StoreError>> {
-        Box::pin(self.clone().claim_session(id, owner))
-    }
-
-    fn save_fields(
+    fn claim(
         &self,
         id: SessionId,
-        owner: OwnerToken,
-        fields: Option<String>,
-    ) -> BoxFuture<Result<WriteOutcome, StoreError>> {
-        let store = self.clone();
-        Box::pin(async move {
-            let bytes = fields.as_ref().map_or(0, String::len);
-            StoreError::check_size("field list", bytes, FIELDS_BYTES_MAX)?;
-            store.save_state(&id, owner, &SessionState { fields }).await
-        })
+        nonce: [u8; 16],
+        start: String,
+    ) -> BoxFuture<Result<Claimed, StoreError>> {
+        Box::pin(self.clone().claim_session(id, nonce, start))
     }
 
-    fn still_owned(
-        &self,
-        sessions: Vec<(SessionId, OwnerToken)>,
-    ) -> BoxFuture<Result<Vec<bool>, StoreError>> {
-        let store = self.clone();
-        Box::pin(async move {
-            let mut owned = vec![true; sessions.len()];
-            let batches = batches(sessions)?;
-            let mut answers = stream::iter(batches)
-                .map(|batch| store.check_batch(batch))
-                .buffer_unordered(CHECKS_AT_ONCE_MAX);
-            while let Some(batch) = answers.try_next().await? {
-                for (at, answer) in batch {
-                    if let Some(owned) = owned.get_mut(at) {
-                        *owned = answer;
-                    }
-                }
-            }
-            Ok(owned)
-        })
-    }
-
-    fn release(&self, id: SessionId, owner: OwnerToken) -> BoxFuture<Result<(), StoreError>> {
-        let store = self.clone();
-        Box::pin(async move {
-            let mut command = eval(script::RELEASE, &[store.key(&id.key()?)]);
-            command.arg(owner.to_string()).arg(SESSION_TTL.as_secs());
-            store.link.call(command).await.map(drop)
-        })
+    fn write(&self, writes: Vec<SessionWrite>) -> BoxFuture<Result<Vec<WriteOutcome>, StoreError>> {
+        Box::pin(self.clone().write_all(writes))
     }
 }
 
-/// Batches of one tenant each: their keys lie in one slot of a cluster, so one script may name them all.
-fn batches(sessions: Vec<(SessionId, OwnerToken)>) -> Result<Vec<Batch>, StoreError> {
+/// Batches for one script each. In a Cluster a script may name keys of one slot only: those of one
+/// tenant.
+fn batches(writes: Vec<SessionWrite>, by_tenant: bool) -> Result<Vec<Batch>, StoreError> {
     let mut full = Vec::new();
-    let mut open: HashMap<Tenant, Batch> = HashMap::new();
-    for (at, (id, owner)) in sessions.into_iter().enumerate() {
-        let key = id.key()?;
-        let batch = open.entry(id.tenant).or_default();
-        batch.push((at, key, owner));
-        if batch.len() == CHECKED_AT_ONCE_MAX {
+    let mut open: HashMap<Option<Tenant>, Batch> = HashMap::new();
+    for (at, write) in writes.into_iter().enumerate() {
+        write.check_sizes()?;
+        let key = write.id.key()?;
+        let batch = open.entry(by_tenant.then(|| write.id.tenant.clone())).or_default();
+        batch.push(at, key, write);
+        if batch.is_full() {
             full.push(std::mem::take(batch));
         }
     }
-    full.extend(open.into_values().filter(|batch| !batch.is_empty()));
+    full.extend(open.into_values().filter(|batch| !batch.keys.is_empty()));
     Ok(full)
 }
 

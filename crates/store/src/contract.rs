@@ -7,17 +7,15 @@ use std::time::Duration;
 
 use tidewire_event::Tenant;
 
+use crate::WriteOutcome::{self, Behind, Held, Lost};
 use crate::{
-    BoxFuture, Claimed, FIELDS_BYTES_MAX, GRANT_BYTES_MAX, OwnerToken, SESSION_KEY_BYTES_MAX,
-    SESSION_TTL, SessionId, Store, StoreError, WriteOutcome,
+    BoxFuture, Claimed, FIELDS_BYTES_MAX, GRANT_BYTES_MAX, OwnerToken, POSITION_BYTES_MAX,
+    SESSION_KEY_BYTES_MAX, SESSION_TTL, SessionId, SessionWrite, Store, StoreError,
 };
 
 const SECOND: Duration = Duration::from_secs(1);
 /// Slack for a store whose time also passes by itself.
 const MINUTE: Duration = Duration::from_secs(60);
-const NEW: Claimed = Claimed { existed: false, fields: None };
-const BARE: Claimed = Claimed { existed: true, fields: None };
-
 /// A store under test.
 pub trait Subject {
     /// The store.
@@ -31,10 +29,13 @@ pub trait Subject {
 pub async fn all(subject: &impl Subject) {
     a_session_survives_its_owner(subject).await;
     the_last_claim_owns(subject).await;
+    a_forgotten_claim_is_taken_back(subject).await;
+    a_lost_session_is_put_back_whole(subject).await;
     a_list_is_set_changed_and_reset(subject).await;
+    a_position_moves_alone(subject).await;
     sessions_are_apart(subject).await;
     sessions_expire_and_are_refreshed(subject).await;
-    many_are_checked_at_once(subject).await;
+    many_are_written_at_once(subject).await;
     limits_hold(subject).await;
     a_ticket_is_good_once(subject).await;
     tickets_expire(subject).await;
@@ -46,63 +47,200 @@ fn session(tenant: &str, principal: &str, name: &str, definition: &str) -> Sessi
     SessionId { tenant, principal, name, definition: definition.into() }
 }
 
-fn owner(number: u8) -> OwnerToken {
-    OwnerToken::from_bytes([number; 16])
+/// A store and one of its sessions.
+struct At<'a>(&'a dyn Store, SessionId);
+
+impl At<'_> {
+    async fn claim(&self, nonce: u8) -> Claimed {
+        match self.0.claim(self.1.clone(), [nonce; 16], format!("start {nonce}")).await {
+            Ok(claimed) => {
+                assert_eq!(claimed.owner.nonce, [nonce; 16]);
+                claimed
+            }
+            Err(error) => panic!("{error}: {:?}", self.1),
+        }
+    }
+
+    /// Claims it, which must find just this.
+    async fn finds(&self, nonce: u8, fields: Option<&str>, position: Option<&str>) -> OwnerToken {
+        let claimed = self.claim(nonce).await;
+        let (fields, position) = (fields.map(Into::into), position.map(Into::into));
+        let owner = claimed.owner;
+        assert_eq!(claimed, Claimed { owner, existed: true, fields, position }, "{:?}", self.1);
+        owner
+    }
+
+    /// Claims it, which must find nothing.
+    async fn is_new(&self, nonce: u8) -> OwnerToken {
+        let claimed = self.claim(nonce).await;
+        let owner = claimed.owner;
+        let new = Claimed { owner, existed: false, fields: None, position: None };
+        assert_eq!(claimed, new, "{:?}", self.1);
+        owner
+    }
+
+    async fn write(&self, write: SessionWrite) -> WriteOutcome {
+        match self.0.write(vec![write]).await.as_deref() {
+            Ok([outcome]) => *outcome,
+            answer => panic!("{answer:?}: {:?}", self.1),
+        }
+    }
+
+    async fn check(&self, owner: OwnerToken) -> WriteOutcome {
+        self.write(SessionWrite::check(self.1.clone(), owner)).await
+    }
+
+    async fn fields(&self, owner: OwnerToken, fields: Option<&str>) -> WriteOutcome {
+        let check = SessionWrite::check(self.1.clone(), owner);
+        self.write(SessionWrite { fields: Some(fields.map(Into::into)), ..check }).await
+    }
+
+    async fn position(&self, owner: OwnerToken, position: &str) -> WriteOutcome {
+        let check = SessionWrite::check(self.1.clone(), owner);
+        self.write(SessionWrite { position: Some(position.into()), ..check }).await
+    }
+
+    async fn both(&self, owner: OwnerToken, fields: &str, position: &str) -> WriteOutcome {
+        let (fields, position) = (Some(Some(fields.into())), Some(position.into()));
+        let check = SessionWrite::check(self.1.clone(), owner);
+        self.write(SessionWrite { fields, position, ..check }).await
+    }
+
+    async fn release(&self, owner: OwnerToken) {
+        assert_eq!(self.0.release(self.1.clone(), owner).await, Ok(()), "{:?}", self.1);
+    }
 }
 
-fn with(fields: &str) -> Claimed {
-    Claimed { existed: true, fields: Some(fields.into()) }
-}
-
-/// A client that comes back, to whatever replica, has its field list.
+/// A client that comes back, to whatever replica, has its field list and its position.
 pub async fn a_session_survives_its_owner(subject: &impl Subject) {
     let store = subject.store();
-    let id = session("survives", "ola", "main", "Voyage/CUD/*");
-    assert_eq!(store.claim(id.clone(), owner(1)).await, Ok(NEW));
+    let at = At(&*store, session("survives", "ola", "main", "Voyage/CUD/*"));
+    let one = at.is_new(1).await;
     let fields = r#"{"a":"*","é":"\u0000","n":1.10}"#;
-    let saved = store.save_fields(id.clone(), owner(1), Some(fields.into())).await;
-    assert_eq!(saved, Ok(WriteOutcome::Held));
-    assert_eq!(store.release(id.clone(), owner(1)).await, Ok(()));
-    assert_eq!(store.claim(id.clone(), owner(2)).await, Ok(with(fields)));
+    assert_eq!(at.fields(one, Some(fields)).await, Held);
+    assert_eq!(at.position(one, "p é \u{1}").await, Held);
+    at.release(one).await;
+    let two = at.finds(2, Some(fields), Some("p é \u{1}")).await;
+    assert!(two.number > one.number);
     // A release that comes late, or twice, is no harm to the new owner.
-    assert_eq!(store.release(id.clone(), owner(1)).await, Ok(()));
-    assert_eq!(store.still_owned(vec![(id, owner(2))]).await, Ok(vec![true]));
+    at.release(one).await;
+    assert_eq!(at.check(two).await, Held);
+    // The last write and the release in one step.
+    let check = SessionWrite::check(at.1.clone(), two);
+    let last = SessionWrite { position: Some("q".into()), release: true, ..check };
+    assert_eq!(at.write(last.clone()).await, Held);
+    assert_eq!(at.write(last).await, Lost);
+    at.finds(3, Some(fields), Some("q")).await;
 }
 
 /// Two sockets of one session: the first can write nothing more, and learns it.
 pub async fn the_last_claim_owns(subject: &impl Subject) {
     let store = subject.store();
-    let id = session("last-claim", "ola", "main", "Voyage/CUD/*");
-    assert_eq!(store.claim(id.clone(), owner(1)).await, Ok(NEW));
-    assert_eq!(store.claim(id.clone(), owner(2)).await, Ok(BARE));
-    let late = store.save_fields(id.clone(), owner(1), Some("late".into())).await;
-    assert_eq!(late, Ok(WriteOutcome::Lost));
-    let saved = store.save_fields(id.clone(), owner(2), Some("mine".into())).await;
-    assert_eq!(saved, Ok(WriteOutcome::Held));
-    let both = vec![(id.clone(), owner(1)), (id.clone(), owner(2))];
-    assert_eq!(store.still_owned(both).await, Ok(vec![false, true]));
-    assert_eq!(store.claim(id.clone(), owner(3)).await, Ok(with("mine")));
-    // Once released it is nobody's, not the former owner's again.
-    assert_eq!(store.release(id.clone(), owner(3)).await, Ok(()));
-    for former in [1, 2, 3] {
-        let saved = store.save_fields(id.clone(), owner(former), None).await;
-        assert_eq!(saved, Ok(WriteOutcome::Lost), "owner {former}");
-        let owned = store.still_owned(vec![(id.clone(), owner(former))]).await;
-        assert_eq!(owned, Ok(vec![false]), "owner {former}");
+    let at = At(&*store, session("last-claim", "ola", "main", "Voyage/CUD/*"));
+    let one = at.is_new(1).await;
+    // The same nonce again is another claim all the same.
+    for former in [one, at.finds(1, None, Some("start 1")).await] {
+        let two = at.finds(2, None, Some("start 1")).await;
+        assert!(two.number > former.number);
+        assert_eq!(at.both(former, "late", "late").await, Lost);
+        assert_eq!(at.check(former).await, Lost);
+        // Of claims with one number, the one that stands there owns it.
+        assert_eq!(at.check(OwnerToken { nonce: [9; 16], ..two }).await, Lost);
     }
+    let three = at.finds(3, None, Some("start 1")).await;
+    assert_eq!(at.both(three, "mine", "mine").await, Held);
+    let four = at.finds(4, Some("mine"), Some("mine")).await;
+    // Once released it is nobody's, not the former owner's again.
+    at.release(four).await;
+    for former in [one, three, four] {
+        assert_eq!(at.both(former, "late", "late").await, Lost, "{former:?}");
+        assert_eq!(at.check(former).await, Lost, "{former:?}");
+    }
+    at.finds(5, Some("mine"), Some("mine")).await;
+}
+
+/// A store that went back to before a claim gives the session back at the next write.
+pub async fn a_forgotten_claim_is_taken_back(subject: &impl Subject) {
+    let store = subject.store();
+    let later = |owner: OwnerToken| OwnerToken { number: owner.number + 5, nonce: [7; 16] };
+    for released in [false, true] {
+        let name = released.to_string();
+        let at = At(&*store, session("forgotten", "ola", &name, "Voyage/CUD/*"));
+        let old = at.is_new(1).await;
+        assert_eq!(at.both(old, "old", "old").await, Held);
+        if released {
+            at.release(old).await;
+        }
+        // What stands there is an older claim's: the owner is told so until it has written both.
+        let mine = later(old);
+        assert_eq!(at.check(mine).await, Behind);
+        assert_eq!(at.check(old).await, Lost);
+        assert_eq!(at.check(mine).await, Held);
+        let mine = later(mine);
+        assert_eq!(at.both(mine, "mine", "mine").await, Held);
+        assert_eq!(at.check(mine).await, Held);
+        let mine = later(mine);
+        assert_eq!(at.position(mine, "moved").await, Behind);
+        assert_eq!(at.fields(mine, Some("mine too")).await, Held);
+        let next = at.finds(2, Some("mine too"), Some("moved")).await;
+        assert!(next.number > mine.number);
+        assert_eq!(at.check(mine).await, Lost);
+        // A release of a forgotten claim holds against the older one.
+        let mine = later(next);
+        at.release(mine).await;
+        assert_eq!(at.check(next).await, Lost);
+    }
+}
+
+/// A session that the store has lost comes back with its field list, or not at all.
+pub async fn a_lost_session_is_put_back_whole(subject: &impl Subject) {
+    let store = subject.store();
+    let lose = || subject.let_pass(SESSION_TTL + SECOND);
+    let at = At(&*store, session("put-back", "ola", "main", "Voyage/CUD/*"));
+    let one = at.is_new(1).await;
+    assert_eq!(at.both(one, "f", "p").await, Held);
+    lose().await;
+    assert_eq!(at.check(one).await, Behind);
+    assert_eq!(at.position(one, "p").await, Behind);
+    at.release(one).await;
+    let two = at.is_new(2).await;
+    // The store forgot the number as well; the later claim still has the higher one.
+    assert!(two.number > one.number);
+    lose().await;
+    assert_eq!(at.both(two, "f", "p").await, Held);
+    let three = at.finds(3, Some("f"), Some("p")).await;
+    assert_eq!(at.check(two).await, Lost);
+    lose().await;
+    assert_eq!(at.fields(three, Some("f")).await, Behind);
+    assert_eq!(at.position(three, "q").await, Held);
+    at.finds(4, Some("f"), Some("q")).await;
+    // Put back without a position, it is given a start.
+    lose().await;
+    assert_eq!(at.fields(three, None).await, Behind);
+    at.finds(5, None, None).await;
+    at.finds(6, None, Some("start 5")).await;
 }
 
 /// The last list counts; no list is a list too; a claim keeps it.
 pub async fn a_list_is_set_changed_and_reset(subject: &impl Subject) {
     let store = subject.store();
-    let id = session("lists", "ola", "main", "Voyage/CUD/*");
-    assert_eq!(store.claim(id.clone(), owner(1)).await, Ok(NEW));
+    let at = At(&*store, session("lists", "ola", "main", "Voyage/CUD/*"));
+    let mut owner = at.is_new(1).await;
     for fields in [Some("{}"), Some(r#"{"b":"*"}"#), Some(""), None, Some("last")] {
-        let fields = fields.map(str::to_owned);
-        let saved = store.save_fields(id.clone(), owner(1), fields.clone()).await;
-        assert_eq!(saved, Ok(WriteOutcome::Held));
-        let claimed = store.claim(id.clone(), owner(1)).await;
-        assert_eq!(claimed, Ok(Claimed { existed: true, fields }));
+        assert_eq!(at.fields(owner, fields).await, Held);
+        owner = at.finds(1, fields, Some("start 1")).await;
+    }
+}
+
+/// The last position counts, backwards too: the store does not look into it. The list stays.
+pub async fn a_position_moves_alone(subject: &impl Subject) {
+    let store = subject.store();
+    let at = At(&*store, session("positions", "ola", "main", "Voyage/CUD/*"));
+    let mut owner = at.is_new(1).await;
+    assert_eq!(at.fields(owner, Some("list")).await, Held);
+    for position in ["2", "1", "=", "", "\u{0}", "é"] {
+        assert_eq!(at.position(owner, position).await, Held);
+        owner = at.finds(1, Some("list"), Some(position)).await;
     }
 }
 
@@ -121,83 +259,112 @@ pub async fn sessions_are_apart(subject: &impl Subject) {
         ("é", "a", "b", "d"),
     ];
     for (number, (tenant, principal, name, definition)) in (1..).zip(rows) {
-        let id = session(tenant, principal, name, definition);
-        assert_eq!(store.claim(id.clone(), owner(number)).await, Ok(NEW), "{id:?}");
-        let saved = store.save_fields(id, owner(number), Some(number.to_string())).await;
-        assert_eq!(saved, Ok(WriteOutcome::Held));
+        let at = At(&*store, session(tenant, principal, name, definition));
+        let owner = at.is_new(number).await;
+        assert_eq!(at.fields(owner, Some(&number.to_string())).await, Held);
     }
     for (number, (tenant, principal, name, definition)) in (1..=9u8).zip(rows) {
-        let id = session(tenant, principal, name, definition);
-        let claimed = store.claim(id, owner(number)).await;
-        assert_eq!(claimed, Ok(with(&number.to_string())));
+        let at = At(&*store, session(tenant, principal, name, definition));
+        let (fields, position) = (number.to_string(), format!("start {number}"));
+        at.finds(number, Some(&fields), Some(&position)).await;
     }
 }
 
-/// Sessions end with their TTL, and every use starts it anew. One that is gone stays its owner's.
+/// Sessions end with their TTL, and every use by the owner starts it anew.
 pub async fn sessions_expire_and_are_refreshed(subject: &impl Subject) {
     let store = subject.store();
     let almost = SESSION_TTL - MINUTE;
-    let id = session("expires", "ola", "main", "Voyage/CUD/*");
-    assert_eq!(store.claim(id.clone(), owner(1)).await, Ok(NEW));
+    let at = At(&*store, session("expires", "ola", "main", "Voyage/CUD/*"));
+    let one = at.is_new(1).await;
     subject.let_pass(almost).await;
-    let saved = store.save_fields(id.clone(), owner(1), Some("kept".into())).await;
-    assert_eq!(saved, Ok(WriteOutcome::Held));
+    assert_eq!(at.fields(one, Some("kept")).await, Held);
     subject.let_pass(almost).await;
-    assert_eq!(store.still_owned(vec![(id.clone(), owner(1))]).await, Ok(vec![true]));
+    assert_eq!(at.position(one, "kept").await, Held);
     subject.let_pass(almost).await;
-    assert_eq!(store.release(id.clone(), owner(1)).await, Ok(()));
+    assert_eq!(at.check(one).await, Held);
     subject.let_pass(almost).await;
-    assert_eq!(store.claim(id.clone(), owner(2)).await, Ok(with("kept")));
-    subject.let_pass(SESSION_TTL + SECOND).await;
-    // Asking after a session that is gone does not make one.
-    assert_eq!(store.still_owned(vec![(id.clone(), owner(2))]).await, Ok(vec![true]));
-    assert_eq!(store.release(id.clone(), owner(2)).await, Ok(()));
-    assert_eq!(store.claim(id.clone(), owner(3)).await, Ok(NEW));
-    subject.let_pass(SESSION_TTL + SECOND).await;
-    let saved = store.save_fields(id.clone(), owner(3), Some("back".into())).await;
-    assert_eq!(saved, Ok(WriteOutcome::Held));
-    assert_eq!(store.claim(id, owner(4)).await, Ok(with("back")));
+    at.release(one).await;
+    subject.let_pass(almost).await;
+    let two = at.finds(2, Some("kept"), Some("kept")).await;
+    subject.let_pass(almost).await;
+    assert_eq!(at.check(one).await, Lost);
+    subject.let_pass(2 * MINUTE).await;
+    assert_eq!(at.check(two).await, Behind, "who lost it keeps nothing alive");
+    at.is_new(3).await;
 }
 
-/// A replica asks for all its sessions in one call; the answers come in its order.
-pub async fn many_are_checked_at_once(subject: &impl Subject) {
+/// A replica writes all its sessions in one call; the answers come in its order.
+pub async fn many_are_written_at_once(subject: &impl Subject) {
     let store = subject.store();
-    let mut asked = Vec::new();
+    let mut writes = Vec::new();
     let mut expected = Vec::new();
     for number in 0..1000_u32 {
         let tenant = format!("many-{}", number % 7);
         let id = session(&tenant, "ola", &number.to_string(), "Voyage/CUD/*");
-        let taken = number % 3 == 0;
-        if number % 5 != 0 {
-            let claimed = store.claim(id.clone(), owner(if taken { 2 } else { 1 })).await;
-            assert_eq!(claimed, Ok(NEW));
+        let at = At(&*store, id.clone());
+        let mut owner = OwnerToken { number: 1, nonce: [1; 16] };
+        let outcome = match number % 5 {
+            0 => Behind,
+            _ if number % 3 == 0 => {
+                owner = at.is_new(1).await;
+                at.claim(2).await;
+                Lost
+            }
+            _ => {
+                owner = at.is_new(1).await;
+                Held
+            }
+        };
+        expected.push(outcome);
+        let write = SessionWrite::check(id, owner);
+        writes.push(match number % 4 {
+            0 => write,
+            1 => SessionWrite { position: Some(number.to_string()), ..write },
+            2 => SessionWrite { fields: Some(Some(number.to_string())), ..write },
+            _ => SessionWrite { fields: Some(None), position: Some("x".into()), ..write },
+        });
+        if number % 4 == 3 && outcome == Behind {
+            expected.pop();
+            expected.push(Held);
         }
-        expected.push(number % 5 == 0 || !taken);
-        asked.push((id, owner(1)));
     }
-    assert_eq!(store.still_owned(asked).await, Ok(expected));
-    assert_eq!(store.still_owned(Vec::new()).await, Ok(Vec::new()));
+    assert_eq!(store.write(writes).await, Ok(expected));
+    assert_eq!(store.write(Vec::new()).await, Ok(Vec::new()));
+    for (number, fields, position) in
+        [(1_u32, None, "1"), (2, Some("2"), "start 1"), (7, None, "x")]
+    {
+        let id =
+            session(&format!("many-{}", number % 7), "ola", &number.to_string(), "Voyage/CUD/*");
+        At(&*store, id).finds(3, fields, Some(position)).await;
+    }
 }
 
 /// What is too large is refused, and the largest that is not is kept.
 pub async fn limits_hold(subject: &impl Subject) {
     let store = subject.store();
-    let large = |what, bytes, max| StoreError::TooLarge { what, bytes, max };
+    let large = |what, max: usize| StoreError::TooLarge { what, bytes: max + 1, max };
     let id = session("limits", "ola", "main", "Voyage/CUD/*");
-    assert_eq!(store.claim(id.clone(), owner(1)).await, Ok(NEW));
-    let most = "x".repeat(FIELDS_BYTES_MAX);
-    let saved = store.save_fields(id.clone(), owner(1), Some(most.clone())).await;
-    assert_eq!(saved, Ok(WriteOutcome::Held));
-    let saved = store.save_fields(id.clone(), owner(1), Some(format!("{most}x"))).await;
-    let (bytes, max) = (FIELDS_BYTES_MAX + 1, FIELDS_BYTES_MAX);
-    assert_eq!(saved, Err(large("field list", bytes, max)));
-    assert_eq!(store.claim(id.clone(), owner(1)).await, Ok(with(&most)));
+    let at = At(&*store, id.clone());
+    let owner = at.is_new(1).await;
+    let fields = "x".repeat(FIELDS_BYTES_MAX);
+    let position = "y".repeat(POSITION_BYTES_MAX);
+    assert_eq!(at.both(owner, &fields, &position).await, Held);
+    let check = SessionWrite::check(id.clone(), owner);
+    let more = Some(Some(format!("{fields}x")));
+    let written = store.write(vec![SessionWrite { fields: more, ..check.clone() }]).await;
+    assert_eq!(written, Err(large("field list", FIELDS_BYTES_MAX)));
+    let more = format!("{position}y");
+    let write = SessionWrite { position: Some(more.clone()), ..check };
+    let written = store.write(vec![write]).await;
+    assert_eq!(written, Err(large("position", POSITION_BYTES_MAX)));
+    let claimed = store.claim(id.clone(), [2; 16], more).await;
+    assert_eq!(claimed, Err(large("position", POSITION_BYTES_MAX)));
+    at.finds(1, Some(&fields), Some(&position)).await;
     let definition = "x".repeat(SESSION_KEY_BYTES_MAX);
-    let claimed = store.claim(SessionId { definition, ..id }, owner(1)).await;
+    let claimed = store.claim(SessionId { definition, ..id }, [1; 16], String::new()).await;
     assert!(matches!(claimed, Err(StoreError::TooLarge { what: "session key", .. })));
-    let (bytes, max) = (GRANT_BYTES_MAX + 1, GRANT_BYTES_MAX);
-    let put = store.put([1; 32], "x".repeat(bytes), SECOND).await;
-    assert_eq!(put, Err(large("grant", bytes, max)));
+    let put = store.put([1; 32], "x".repeat(GRANT_BYTES_MAX + 1), SECOND).await;
+    assert_eq!(put, Err(large("grant", GRANT_BYTES_MAX)));
 }
 
 /// A ticket opens one connection; another one, or none, opens nothing.

@@ -7,8 +7,9 @@
 //! Invariants:
 //! - The store holds nothing that may not be lost. A store that is away, emptied or behind after a
 //!   failover costs a resume or a ticket, never a socket, a payload or a right.
-//! - Whoever claims a session last owns it. Every later write is compare-and-set on the owner token,
-//!   so that a replica which hung and woke cannot change a session that another one took.
+//! - Whoever claims a session last owns it. Every later write is compare-and-set on the number and nonce
+//!   of the claim, so that a replica which hung and woke cannot change a session that another one took,
+//!   and a store that forgot a claim in a failover gives the session back to whom it belongs.
 //! - Everything has a TTL.
 
 #[cfg(any(test, feature = "contract-tests"))]
@@ -27,8 +28,8 @@ use std::pin::Pin;
 pub use error::StoreError;
 pub use memory::{Clock, MemoryLimits, MemoryStore};
 pub use session::{
-    Claimed, FIELDS_BYTES_MAX, OwnerToken, SESSION_KEY_BYTES_MAX, SESSION_TTL, SessionId,
-    SessionStore, WriteOutcome,
+    Claimed, FIELDS_BYTES_MAX, OwnerToken, POSITION_BYTES_MAX, SESSION_KEY_BYTES_MAX, SESSION_TTL,
+    SessionId, SessionStore, SessionWrite, WriteOutcome, check_position, nonce_hex,
 };
 pub use state::SessionState;
 pub use status::{StoreHealth, StoreStatus};

@@ -7,9 +7,9 @@ use parking_lot::Mutex;
 
 use crate::expiring::ExpiringMap;
 use crate::{
-    BoxFuture, Claimed, FIELDS_BYTES_MAX, GRANT_BYTES_MAX, OwnerToken, SESSION_TTL, SessionId,
-    SessionState, SessionStore, StoreError, StoreHealth, StoreStatus, TicketStore, WriteOutcome,
-    ticket_key,
+    BoxFuture, Claimed, GRANT_BYTES_MAX, OwnerToken, SESSION_TTL, SessionId, SessionState,
+    SessionStore, SessionWrite, StoreError, StoreHealth, StoreStatus, TicketStore, WriteOutcome,
+    check_position, ticket_key,
 };
 
 /// Says how much time has passed since a fixed moment; never goes back.
@@ -38,13 +38,18 @@ pub struct MemoryStore {
 }
 
 struct Maps {
+    claims: u64,
     sessions: ExpiringMap<Session>,
     tickets: ExpiringMap<String>,
 }
 
+#[derive(Default)]
 struct Session {
-    owner: Option<OwnerToken>,
+    number: u64,
+    /// `None`: nobody's.
+    nonce: Option<[u8; 16]>,
     state: SessionState,
+    position: Option<String>,
 }
 
 impl MemoryStore {
@@ -59,6 +64,7 @@ impl MemoryStore {
     #[must_use]
     pub fn with_clock(limits: MemoryLimits, clock: Clock) -> Self {
         let maps = Maps {
+            claims: 0,
             sessions: ExpiringMap::new(limits.sessions_max),
             tickets: ExpiringMap::new(limits.tickets_max),
         };
@@ -78,67 +84,74 @@ impl MemoryStore {
     }
 }
 
-impl SessionStore for MemoryStore {
-    fn claim(&self, id: SessionId, owner: OwnerToken) -> BoxFuture<Result<Claimed, StoreError>> {
-        self.run(move |maps, now| {
-            let key = id.key()?;
-            let expires = now + SESSION_TTL;
-            if let Some(session) = maps.sessions.touch(&key, now, expires) {
-                session.owner = Some(owner);
-                return Ok(Claimed { existed: true, fields: session.state.fields.clone() });
-            }
-            let session = Session { owner: Some(owner), state: SessionState::default() };
-            maps.sessions.put(&key, session, now, expires);
-            Ok(Claimed { existed: false, fields: None })
-        })
+impl Maps {
+    fn claim(&mut self, key: &str, nonce: [u8; 16], start: String, now: Duration) -> Claimed {
+        // Over all sessions, so that it also rises over one that was dropped.
+        self.claims += 1;
+        let owner = OwnerToken { number: self.claims, nonce };
+        if let Some(session) = self.sessions.touch(key, now, now + SESSION_TTL) {
+            (session.number, session.nonce) = (owner.number, Some(nonce));
+            let position = session.position.clone();
+            session.position.get_or_insert(start);
+            let fields = session.state.fields.clone();
+            return Claimed { owner, existed: true, fields, position };
+        }
+        let (state, position) = (SessionState::default(), Some(start));
+        let session = Session { number: owner.number, nonce: Some(nonce), state, position };
+        self.sessions.put(key, session, now, now + SESSION_TTL);
+        Claimed { owner, existed: false, fields: None, position: None }
     }
 
-    fn save_fields(
+    fn write(&mut self, write: SessionWrite, now: Duration) -> Result<WriteOutcome, StoreError> {
+        let SessionWrite { id, owner: OwnerToken { number, nonce }, fields, position, release } =
+            write;
+        let key = id.key()?;
+        self.claims = self.claims.max(number);
+        let stored = self.sessions.get(&key, now).map(|session| (session.number, session.nonce));
+        if stored.is_some_and(|(stored, owner)| {
+            stored > number || (stored == number && owner != Some(nonce))
+        }) {
+            return Ok(WriteOutcome::Lost);
+        }
+        let current = stored.is_some_and(|(stored, _)| stored == number);
+        let whole = fields.is_some() && position.is_some();
+        if stored.is_none() {
+            if fields.is_none() {
+                return Ok(WriteOutcome::Behind);
+            }
+            self.sessions.put(&key, Session::default(), now, now + SESSION_TTL);
+        }
+        if let Some(session) = self.sessions.touch(&key, now, now + SESSION_TTL) {
+            session.number = number;
+            session.nonce = (!release).then_some(nonce);
+            if let Some(fields) = fields {
+                session.state = SessionState { fields };
+            }
+            if position.is_some() {
+                session.position = position;
+            }
+        }
+        Ok(if current || whole { WriteOutcome::Held } else { WriteOutcome::Behind })
+    }
+}
+
+impl SessionStore for MemoryStore {
+    fn claim(
         &self,
         id: SessionId,
-        owner: OwnerToken,
-        fields: Option<String>,
-    ) -> BoxFuture<Result<WriteOutcome, StoreError>> {
+        nonce: [u8; 16],
+        start: String,
+    ) -> BoxFuture<Result<Claimed, StoreError>> {
         self.run(move |maps, now| {
-            let bytes = fields.as_ref().map_or(0, String::len);
-            StoreError::check_size("field list", bytes, FIELDS_BYTES_MAX)?;
-            let key = id.key()?;
-            if maps.sessions.get(&key, now).is_some_and(|session| session.owner != Some(owner)) {
-                return Ok(WriteOutcome::Lost);
-            }
-            let session = Session { owner: Some(owner), state: SessionState { fields } };
-            maps.sessions.put(&key, session, now, now + SESSION_TTL);
-            Ok(WriteOutcome::Held)
+            check_position(&start)?;
+            Ok(maps.claim(&id.key()?, nonce, start, now))
         })
     }
 
-    fn still_owned(
-        &self,
-        sessions: Vec<(SessionId, OwnerToken)>,
-    ) -> BoxFuture<Result<Vec<bool>, StoreError>> {
+    fn write(&self, writes: Vec<SessionWrite>) -> BoxFuture<Result<Vec<WriteOutcome>, StoreError>> {
         self.run(move |maps, now| {
-            let check = |(id, owner): (SessionId, OwnerToken)| {
-                let key = id.key()?;
-                let found = maps.sessions.get(&key, now).map(|session| session.owner);
-                let owned = found.is_none_or(|stored| stored == Some(owner));
-                if owned {
-                    maps.sessions.touch(&key, now, now + SESSION_TTL);
-                }
-                Ok(owned)
-            };
-            sessions.into_iter().map(check).collect()
-        })
-    }
-
-    fn release(&self, id: SessionId, owner: OwnerToken) -> BoxFuture<Result<(), StoreError>> {
-        self.run(move |maps, now| {
-            let key = id.key()?;
-            if maps.sessions.get(&key, now).is_some_and(|session| session.owner == Some(owner))
-                && let Some(session) = maps.sessions.touch(&key, now, now + SESSION_TTL)
-            {
-                session.owner = None;
-            }
-            Ok(())
+            writes.iter().try_for_each(SessionWrite::check_sizes)?;
+            writes.into_iter().map(|write| maps.write(write, now)).collect()
         })
     }
 }

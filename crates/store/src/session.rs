@@ -1,16 +1,18 @@
 //! Named sessions: who they belong to, who owns them now, and the port.
 
-use std::fmt;
+use std::fmt::{self, Write as _};
 use std::time::Duration;
 
 use tidewire_event::Tenant;
 
 use crate::{BoxFuture, StoreError};
 
-/// How long a session is kept after it was last claimed, written, checked or released.
+/// How long a session is kept after it was last claimed or written.
 pub const SESSION_TTL: Duration = Duration::from_secs(24 * 60 * 60);
 /// Most bytes of a field list.
 pub const FIELDS_BYTES_MAX: usize = 64 * 1024;
+/// Most bytes of a position.
+pub const POSITION_BYTES_MAX: usize = 16 * 1024;
 /// Most bytes of a session's key, which holds its definition.
 pub const SESSION_KEY_BYTES_MAX: usize = 16 * 1024;
 
@@ -50,76 +52,146 @@ impl SessionId {
     }
 }
 
-/// Names one claim of a session. The claimer draws it at random; two claims never share one.
+/// Names one claim of a session.
+///
+/// The store gives the number: a later claim of a session has a higher one, also where the store has
+/// forgotten the earlier. The claimer draws the nonce at random, so that two claims that were given the
+/// same number by a store that lost one of them are still told apart.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
-pub struct OwnerToken([u8; 16]);
-
-impl OwnerToken {
-    /// From 16 random bytes.
-    #[must_use]
-    pub const fn from_bytes(bytes: [u8; 16]) -> Self {
-        Self(bytes)
-    }
+pub struct OwnerToken {
+    /// Rises with each claim of the session.
+    pub number: u64,
+    /// 16 random bytes.
+    pub nonce: [u8; 16],
 }
 
-impl fmt::Display for OwnerToken {
-    /// 32 hexadecimal digits.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+impl OwnerToken {
+    /// The nonce in 32 hexadecimal digits.
+    #[must_use]
+    pub fn nonce_hex(&self) -> String {
+        nonce_hex(&self.nonce)
     }
 }
 
 impl fmt::Debug for OwnerToken {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "OwnerToken({self})")
+        write!(f, "OwnerToken({}, {})", self.number, self.nonce_hex())
     }
+}
+
+/// A nonce in 32 hexadecimal digits.
+#[must_use]
+pub fn nonce_hex(nonce: &[u8; 16]) -> String {
+    nonce.iter().fold(String::with_capacity(32), |mut text, byte| {
+        // Writing into a text cannot fail.
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
 }
 
 /// What a claim found.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Claimed {
+    /// Names the claim: needed for every write.
+    pub owner: OwnerToken,
     /// The session was there, and could be read: it goes on. Otherwise it starts now.
     pub existed: bool,
     /// Its field list, as the client sent it.
     pub fields: Option<String>,
+    /// Its position. `None`: it had none, and was given the `start` of this claim.
+    pub position: Option<String>,
 }
 
-/// What became of a write that only the owner may do.
+/// A write of a session by its owner. One that writes nothing asks whether the session is still owned.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SessionWrite {
+    /// The session.
+    pub id: SessionId,
+    /// The claim.
+    pub owner: OwnerToken,
+    /// The field list to store; the inner `None` is no list. The outer one leaves it as it is.
+    pub fields: Option<Option<String>>,
+    /// The position to store; `None` leaves it as it is.
+    pub position: Option<String>,
+    /// Gives the session up, in the same step: nobody owns it from then on, and it is kept for its TTL.
+    pub release: bool,
+}
+
+impl SessionWrite {
+    /// Only asks whether the session is still owned.
+    #[must_use]
+    pub const fn check(id: SessionId, owner: OwnerToken) -> Self {
+        Self { id, owner, fields: None, position: None, release: false }
+    }
+
+    /// Refuses what is larger than a store takes.
+    ///
+    /// # Errors
+    /// [`StoreError::TooLarge`].
+    pub fn check_sizes(&self) -> Result<(), StoreError> {
+        let fields = self.fields.as_ref().and_then(Option::as_ref).map_or(0, String::len);
+        StoreError::check_size("field list", fields, FIELDS_BYTES_MAX)?;
+        check_position(self.position.as_deref().unwrap_or_default())
+    }
+}
+
+/// Refuses a position that is larger than a store takes.
+///
+/// # Errors
+/// [`StoreError::TooLarge`].
+pub fn check_position(position: &str) -> Result<(), StoreError> {
+    StoreError::check_size("position", position.len(), POSITION_BYTES_MAX)
+}
+
+/// What became of a write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum WriteOutcome {
-    /// Written: the session is still the caller's.
+    /// Done: the session is the caller's, and holds what it wrote.
     Held,
-    /// Not written: another claim took the session, or it was released.
+    /// The session is still the caller's, but the store had lost it or went back to an earlier claim, and
+    /// this write did not hold both field list and position: the caller writes both, else what stands
+    /// there is not its own.
+    Behind,
+    /// Not done: a later claim took the session, or it was released.
     Lost,
+    /// Nobody knows whether it was done: the part of the store that holds the session did not answer.
+    /// The caller writes again.
+    Unknown,
 }
 
 /// Keeps named sessions.
 ///
-/// A session that the store has lost (evicted, flushed, expired, unreadable) is nobody else's: its owner
-/// goes on owning it, and the next [`save_fields`](Self::save_fields) puts it back.
+/// A write is compared with the claim that stands in the store, and done or not in one step:
+///
+/// | In the store | The write |
+/// |---|---|
+/// | the same claim | done |
+/// | a higher number; the same number and another nonce (also: released) | [`Lost`](WriteOutcome::Lost), nothing changes |
+/// | a lower number, of whomever, also released | done, and the session is the writer's again: the store went back to before its claim |
+/// | nothing, or nothing that can be read | with a field list: done, the session is put back. Without: nothing is made, so that nobody finds a session without its list; [`Behind`](WriteOutcome::Behind) |
 pub trait SessionStore: Send + Sync {
-    /// Takes the session: `owner` owns it from now on, whoever owned it before. Keeps its field list,
-    /// makes it where there is none, and starts its TTL anew; all in one step.
-    fn claim(&self, id: SessionId, owner: OwnerToken) -> BoxFuture<Result<Claimed, StoreError>>;
-
-    /// Stores the field list (`None`: none), if `owner` still owns the session.
-    fn save_fields(
+    /// Takes the session: this claim owns it from now on, whoever owned it before. Keeps field list and
+    /// position, makes the session where there is none, gives it `start` as its position where it has
+    /// none, and starts its TTL anew; all in one step. The store does not look into `start`.
+    fn claim(
         &self,
         id: SessionId,
-        owner: OwnerToken,
-        fields: Option<String>,
-    ) -> BoxFuture<Result<WriteOutcome, StoreError>>;
+        nonce: [u8; 16],
+        start: String,
+    ) -> BoxFuture<Result<Claimed, StoreError>>;
 
-    /// Says of each session, in the order given, whether no other claim (or release) stands against
-    /// `owner`, and starts the TTL of those anew. Meant to be called for all sessions of a replica at
-    /// once, every few seconds.
-    fn still_owned(
-        &self,
-        sessions: Vec<(SessionId, OwnerToken)>,
-    ) -> BoxFuture<Result<Vec<bool>, StoreError>>;
+    /// Writes all of a replica's sessions that need it, and says of each, in the order given, what became
+    /// of it. The TTL of those that are owned starts anew. A session may be named once.
+    ///
+    /// An error means that nothing is known of any of them.
+    fn write(&self, writes: Vec<SessionWrite>) -> BoxFuture<Result<Vec<WriteOutcome>, StoreError>>;
 
-    /// Gives the session up, if `owner` still owns it: nobody owns it, and it is kept for its TTL.
-    fn release(&self, id: SessionId, owner: OwnerToken) -> BoxFuture<Result<(), StoreError>>;
+    /// Gives a session up, if `owner` still owns it: nobody owns it, and it is kept for its TTL.
+    fn release(&self, id: SessionId, owner: OwnerToken) -> BoxFuture<Result<(), StoreError>> {
+        let write = SessionWrite { release: true, ..SessionWrite::check(id, owner) };
+        let written = self.write(vec![write]);
+        Box::pin(async move { written.await.map(drop) })
+    }
 }
 
 #[cfg(test)]

@@ -1,8 +1,7 @@
 //! The stored form of a session: JSON with a version.
 //!
-//! The owner token stands beside it, not in it, so that a store compares it without reading JSON. What
-//! another writer saves at its own pace (the position) gets its own field beside it too, so that nobody
-//! writes over it.
+//! The claim stands beside it, not in it, so that a store compares it without reading JSON. So does the
+//! position, which is written far more often.
 
 use serde::Deserialize;
 
@@ -11,7 +10,7 @@ use crate::StoreError;
 const VERSION: u32 = 1;
 const WHAT: &str = "session";
 
-/// What is stored of a session besides its owner.
+/// What is stored of a session besides its claim and its position.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SessionState {
     /// The field list, as the client sent it.

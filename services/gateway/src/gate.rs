@@ -15,7 +15,7 @@ use tidewire_http::{
 use tidewire_rights::PermissionClass;
 use tidewire_router::{ConnectionId, Framing, Subscription};
 use tidewire_sockets::{Adoption, Client, Command, EventStreamBody, ShardHandle, Stream};
-use tidewire_store::{OwnerToken, SessionId};
+use tidewire_store::SessionId;
 use tidewire_telemetry::metrics::{RefusalReason, SessionOutcome, StoreOperation};
 use tidewire_wire::error::{Notice, Refusal};
 use tidewire_wire::request::redact;
@@ -177,17 +177,16 @@ async fn try_claim(
     name: String,
 ) -> Option<(Claim, Option<String>)> {
     let store = shared.store.as_ref()?;
-    let mut random = [0; 16];
-    getrandom::fill(&mut random).ok()?;
-    let owner = OwnerToken::from_bytes(random);
+    let mut nonce = [0; 16];
+    getrandom::fill(&mut nonce).ok()?;
     let id = SessionId {
         tenant: admitted.principal.tenant.clone(),
         principal: admitted.principal.id.to_string(),
         name,
         definition: admitted.definition.canonical(),
     };
-    match store.claim(id.clone(), owner).await {
-        Ok(claimed) => Some((Claim { id, owner }, claimed.fields)),
+    match store.claim(id.clone(), nonce, String::new()).await {
+        Ok(claimed) => Some((Claim { id, owner: claimed.owner }, claimed.fields)),
         Err(e) => {
             shared.metrics.store_errors.inc(StoreOperation::SessionClaim);
             warn!(error = %e, "a session could not be claimed");

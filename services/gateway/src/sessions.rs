@@ -11,7 +11,7 @@ use std::time::Duration;
 use tidewire_router::ConnectionId;
 use tidewire_runtime::Tasks;
 use tidewire_sockets::{Command, ShardHandle};
-use tidewire_store::{OwnerToken, SessionId, Store, WriteOutcome};
+use tidewire_store::{OwnerToken, SessionId, SessionWrite, Store, WriteOutcome};
 use tidewire_telemetry::GatewayMetrics;
 use tidewire_telemetry::metrics::{SessionOutcome, StoreOperation};
 use tidewire_wire::error::CloseCode;
@@ -158,9 +158,10 @@ impl Keeper {
         let Some(held) = self.held.get_mut(&connection) else { return };
         let Some(fields) = held.unsaved.clone() else { return };
         let Claim { id, owner } = held.claim.clone();
-        match self.store.save_fields(id, owner, fields).await {
-            Ok(WriteOutcome::Held) => held.unsaved = None,
-            Ok(WriteOutcome::Lost) => self.taken(connection),
+        let write = SessionWrite { fields: Some(fields), ..SessionWrite::check(id, owner) };
+        match self.store.write(vec![write]).await.map(|outcomes| outcomes.first().copied()) {
+            Ok(Some(WriteOutcome::Lost)) => self.taken(connection),
+            Ok(_) => held.unsaved = None,
             Err(e) => {
                 self.metrics.store_errors.inc(StoreOperation::SessionWrite);
                 warn!(error = %e, connection_id = connection.0, "a field list waits to be saved");
@@ -174,15 +175,18 @@ impl Keeper {
         for connection in unsaved {
             self.save(connection).await;
         }
-        let (connections, claims): (Vec<_>, Vec<_>) =
-            self.held.iter().map(|(id, h)| (*id, (h.claim.id.clone(), h.claim.owner))).unzip();
+        let (connections, claims): (Vec<_>, Vec<_>) = self
+            .held
+            .iter()
+            .map(|(id, h)| (*id, SessionWrite::check(h.claim.id.clone(), h.claim.owner)))
+            .unzip();
         if claims.is_empty() {
             return;
         }
-        match self.store.still_owned(claims).await {
-            Ok(owned) => {
-                for (connection, owned) in connections.into_iter().zip(owned) {
-                    if !owned {
+        match self.store.write(claims).await {
+            Ok(outcomes) => {
+                for (connection, outcome) in connections.into_iter().zip(outcomes) {
+                    if outcome == WriteOutcome::Lost {
                         self.taken(connection);
                     }
                 }

@@ -1,19 +1,25 @@
 //! Values that this store did not write, or wrote in a form it no longer knows.
 
-use tidewire_store::{SessionStore, StoreError, StoreStatus, TicketStore, WriteOutcome};
+use tidewire_store::WriteOutcome::{Behind, Held, Lost};
+use tidewire_store::{POSITION_BYTES_MAX, SessionStore, StoreError, StoreStatus, TicketStore};
 use tidewire_testkit::redis::Redis;
 
-use crate::{Connected, NEW, STRAYS, options, owner, session, with};
+use crate::{At, Connected, Found as _, STRAYS, options, owner, session};
 
 const KEY: &str = "tw:{4:acme}:session:3:ola:4:main:12:Voyage/CUD/*";
 const OWNER: &str = "01010101010101010101010101010101";
 
-/// What may stand where a session should.
-const ROWS: [&[&str]; 8] = [
+/// What may stand where a session should; the last four can only be told to be no session by reading
+/// their JSON, which a write does not do.
+const ROWS: [&[&str]; 12] = [
     &["SET", KEY, "garbage"],
     &["RPUSH", KEY, "a", "b"],
     &["HSET", KEY, "else", "1"],
     &["HSET", KEY, "state", r#"{"v":1}"#],
+    &["HSET", KEY, "owner", OWNER, "number", "1"],
+    &["HSET", KEY, "owner", OWNER, "state", r#"{"v":1}"#, "number", "x"],
+    &["HSET", KEY, "owner", OWNER, "state", r#"{"v":1}"#, "number", "-1"],
+    &["HSET", KEY, "owner", OWNER, "state", r#"{"v":1}"#, "number", "9999999999999999"],
     &["HSET", KEY, "owner", OWNER, "state", "{"],
     &["HSET", KEY, "owner", OWNER, "state", r#"{"v":99,"fields":"later"}"#],
     &["HSET", KEY, "owner", OWNER, "state", ""],
@@ -25,15 +31,15 @@ async fn an_unreadable_session_is_counted_and_starts_anew() {
     let Some(redis) = Redis::start().unwrap() else { return };
     let connected = Connected::to(options(redis.url())).await;
     let store = &connected.store;
-    let id = session("acme", "main");
+    let at = At(store, session("acme", "main"));
     for (number, row) in (1..).zip(ROWS) {
         redis.run(&["FLUSHALL"]).unwrap();
         redis.run(row).unwrap();
-        assert_eq!(store.claim(id.clone(), owner(1)).await, Ok(NEW), "{row:?}");
+        let one = at.claim(1).await.is_new();
         assert_eq!(store.health().corrupt, number, "{row:?}");
-        let saved = store.save_fields(id.clone(), owner(1), Some("new".into())).await;
-        assert_eq!(saved, Ok(WriteOutcome::Held));
-        assert_eq!(store.claim(id.clone(), owner(2)).await, Ok(with("new")), "{row:?}");
+        assert_eq!(redis.run(&["HGET", KEY, "position"]).unwrap(), "start", "{row:?}");
+        assert_eq!(at.both(one, "new", "p").await, Ok(Held), "{row:?}");
+        at.claim(2).await.had("new", "p");
         assert_eq!(store.health().corrupt, number, "{row:?}");
         assert_eq!(redis.run(&["EVAL", STRAYS, "0"]).unwrap(), "0", "{row:?}");
     }
@@ -44,18 +50,57 @@ async fn an_unreadable_session_is_nobody_elses() {
     let Some(redis) = Redis::start().unwrap() else { return };
     let connected = Connected::to(options(redis.url())).await;
     let store = &connected.store;
-    let id = session("acme", "main");
-    for (number, row) in (0..).zip(&ROWS[..4]) {
+    let at = At(store, session("acme", "main"));
+    for (number, row) in (0..).zip(&ROWS[..8]) {
         redis.run(&["FLUSHALL"]).unwrap();
         redis.run(row).unwrap();
-        assert_eq!(store.still_owned(vec![(id.clone(), owner(2))]).await, Ok(vec![true]));
-        assert_eq!(store.health().corrupt, 2 * number + 1, "{row:?}");
-        assert_eq!(store.release(id.clone(), owner(2)).await, Ok(()), "{row:?}");
-        let saved = store.save_fields(id.clone(), owner(2), Some("mine".into())).await;
-        assert_eq!(saved, Ok(WriteOutcome::Held), "{row:?}");
-        assert_eq!(store.health().corrupt, 2 * number + 2, "{row:?}");
-        assert_eq!(store.claim(id.clone(), owner(3)).await, Ok(with("mine")), "{row:?}");
+        assert_eq!(at.check(owner(2)).await, Ok(Behind), "{row:?}");
+        assert_eq!(store.health().corrupt, 3 * number + 1, "{row:?}");
+        assert_eq!(store.release(at.1.clone(), owner(2)).await, Ok(()), "{row:?}");
+        assert_eq!(at.both(owner(2), "mine", "p").await, Ok(Held), "{row:?}");
+        assert_eq!(store.health().corrupt, 3 * number + 3, "{row:?}");
+        at.claim(3).await.had("mine", "p");
     }
+}
+
+#[tokio::test]
+async fn a_session_of_an_earlier_release_is_read_and_owned() {
+    let Some(redis) = Redis::start().unwrap() else { return };
+    let connected = Connected::to(options(redis.url())).await;
+    let store = &connected.store;
+    let at = At(store, session("acme", "main"));
+    let old: &[&str] = &["HSET", KEY, "owner", OWNER, "state", r#"{"v":1,"fields":"old"}"#];
+    redis.run(old).unwrap();
+    let claimed = at.claim(2).await.unwrap();
+    assert!(claimed.existed && claimed.owner.number > 0, "{claimed:?}");
+    assert_eq!((claimed.fields.as_deref(), claimed.position), (Some("old"), None));
+    at.claim(3).await.had("old", "start");
+    // A gateway of that release takes it, and leaves the number as it is.
+    let three = at.claim(3).await.had("old", "start");
+    redis.run(old).unwrap();
+    assert_eq!(at.check(three).await, Ok(Lost));
+    // One that stands there without a number is older than any claim.
+    redis.run(&["DEL", KEY]).unwrap();
+    redis.run(old).unwrap();
+    assert_eq!(at.check(three).await, Ok(Behind));
+    assert_eq!(store.health().corrupt, 0);
+}
+
+#[tokio::test]
+async fn an_unreadable_position_is_none() {
+    let Some(redis) = Redis::start().unwrap() else { return };
+    let connected = Connected::to(options(redis.url())).await;
+    let store = &connected.store;
+    let at = At(store, session("acme", "main"));
+    at.claim(1).await.is_new();
+    redis.run(&["HSET", KEY, "position", &"x".repeat(POSITION_BYTES_MAX + 1)]).unwrap();
+    assert_eq!(at.claim(1).await.unwrap().position, None);
+    assert_eq!(redis.run(&["HGET", KEY, "position"]).unwrap(), "start");
+    let set = r"return redis.call('HSET', KEYS[1], 'position', '\255\254')";
+    redis.run(&["EVAL", set, "1", KEY]).unwrap();
+    let claimed = at.claim(1).await.unwrap();
+    assert!(claimed.existed && claimed.position.is_none(), "{claimed:?}");
+    assert_eq!(store.health().corrupt, 1);
 }
 
 #[tokio::test]

@@ -6,11 +6,12 @@ use std::time::Duration;
 use tidewire_redis::{
     ACL_COMMANDS, ACL_COMMANDS_CLUSTER, ACL_COMMANDS_SENTINEL, RedisMode, RedisOptions,
 };
+use tidewire_store::WriteOutcome::{Held, Lost};
 use tidewire_store::contract::{self, Subject};
-use tidewire_store::{BoxFuture, SessionStore, Store, StoreStatus, WriteOutcome};
+use tidewire_store::{BoxFuture, Store, StoreStatus};
 use tidewire_testkit::redis::{RedisCluster, RedisSentinel};
 
-use crate::{AGE, Connected, NEW, STRAYS, options, owner, session, soon, with};
+use crate::{AGE, At, Connected, Found as _, STRAYS, options, session, soon};
 
 struct Clustered<'a>(&'a Connected, &'a RedisCluster);
 
@@ -62,16 +63,17 @@ async fn a_failover_by_sentinel_keeps_the_session() {
     let options = RedisOptions { mode, username, password_file, ..options(sentinel.url()) };
     let mut connected = Connected::to(options).await;
     let store = connected.store.clone();
-    let id = session("acme", "main");
-    assert_eq!(store.claim(id.clone(), owner(1)).await, Ok(NEW));
-    let saved = store.save_fields(id.clone(), owner(1), Some("kept".into())).await;
-    assert_eq!(saved, Ok(WriteOutcome::Held));
+    let at = At(&store, session("acme", "main"));
+    let one = at.claim(1).await.is_new();
+    assert_eq!(at.both(one, "kept", "p").await, Ok(Held));
     sentinel.replicated().unwrap();
 
     let moved = tokio::task::spawn_blocking(move || sentinel.fail_over().map(|()| sentinel));
     connected.becomes(false).await;
     let _sentinel = soon(moved).await.unwrap().unwrap();
     connected.becomes(true).await;
-    assert_eq!(store.still_owned(vec![(id.clone(), owner(1))]).await, Ok(vec![true]));
-    assert_eq!(store.claim(id, owner(2)).await, Ok(with("kept")));
+    assert_eq!(at.check(one).await, Ok(Held));
+    let two = at.claim(2).await.had("kept", "p");
+    assert!(two.number > one.number);
+    assert_eq!(at.check(one).await, Ok(Lost));
 }

@@ -15,13 +15,14 @@ use std::time::Duration;
 
 use tidewire_event::Tenant;
 use tidewire_redis::{RedisOptions, RedisStore};
-use tidewire_store::{Claimed, OwnerToken, SessionId};
+use tidewire_store::{
+    Claimed, OwnerToken, SessionId, SessionStore, SessionWrite, StoreError, WriteOutcome,
+};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 /// Only a hang takes this long.
 const PATIENCE: Duration = Duration::from_secs(30);
-pub(crate) const NEW: Claimed = Claimed { existed: false, fields: None };
 /// Makes every key older by so many milliseconds.
 pub(crate) const AGE: &str = "#!lua flags=allow-cross-slot-keys
 for _, key in ipairs(redis.call('KEYS', '*')) do
@@ -103,10 +104,60 @@ pub(crate) fn session(tenant: &str, name: &str) -> SessionId {
     }
 }
 
-pub(crate) fn owner(number: u8) -> OwnerToken {
-    OwnerToken::from_bytes([number; 16])
+/// What a claim must find.
+pub(crate) trait Found {
+    /// Nothing.
+    fn is_new(self) -> OwnerToken;
+    /// This field list and position.
+    fn had(self, fields: &str, position: &str) -> OwnerToken;
 }
 
-pub(crate) fn with(fields: &str) -> Claimed {
-    Claimed { existed: true, fields: Some(fields.into()) }
+impl Found for Result<Claimed, StoreError> {
+    fn is_new(self) -> OwnerToken {
+        let claimed = self.unwrap();
+        let owner = claimed.owner;
+        assert_eq!(claimed, Claimed { owner, existed: false, fields: None, position: None });
+        owner
+    }
+
+    fn had(self, fields: &str, position: &str) -> OwnerToken {
+        let claimed = self.unwrap();
+        let owner = claimed.owner;
+        let (fields, position) = (Some(fields.into()), Some(position.into()));
+        assert_eq!(claimed, Claimed { owner, existed: true, fields, position });
+        owner
+    }
+}
+
+/// A store as a client's socket uses it.
+pub(crate) struct At<'a>(pub(crate) &'a RedisStore, pub(crate) SessionId);
+
+impl At<'_> {
+    pub(crate) async fn claim(&self, nonce: u8) -> Result<Claimed, StoreError> {
+        self.0.claim(self.1.clone(), [nonce; 16], "start".into()).await
+    }
+
+    async fn write(&self, write: SessionWrite) -> Result<WriteOutcome, StoreError> {
+        Ok(self.0.write(vec![write]).await?[0])
+    }
+
+    pub(crate) async fn check(&self, owner: OwnerToken) -> Result<WriteOutcome, StoreError> {
+        self.write(SessionWrite::check(self.1.clone(), owner)).await
+    }
+
+    pub(crate) async fn both(
+        &self,
+        owner: OwnerToken,
+        fields: &str,
+        position: &str,
+    ) -> Result<WriteOutcome, StoreError> {
+        let (fields, position) = (Some(Some(fields.into())), Some(position.into()));
+        let check = SessionWrite::check(self.1.clone(), owner);
+        self.write(SessionWrite { fields, position, ..check }).await
+    }
+}
+
+/// A claim that no store gave.
+pub(crate) fn owner(number: u8) -> OwnerToken {
+    OwnerToken { number: number.into(), nonce: [number; 16] }
 }

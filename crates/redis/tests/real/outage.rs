@@ -4,36 +4,38 @@ use std::net::TcpListener;
 use std::time::Duration;
 
 use tidewire_redis::RedisOptions;
-use tidewire_store::{SessionStore, StoreError, StoreStatus, TicketStore, WriteOutcome};
+use tidewire_store::WriteOutcome::{Behind, Held, Lost};
+use tidewire_store::{SessionStore, SessionWrite, StoreError, StoreStatus, TicketStore};
 use tidewire_testkit::redis::Redis;
 
-use crate::{Connected, NEW, options, owner, session, soon, with};
+use crate::{At, Connected, Found as _, options, session, soon};
 
 #[tokio::test]
 async fn calls_fail_while_it_is_stopped_and_work_after() {
     let Some(mut redis) = Redis::start().unwrap() else { return };
     let mut connected = Connected::to(options(redis.url())).await;
     let store = connected.store.clone();
-    let id = session("acme", "main");
-    assert_eq!(store.claim(id.clone(), owner(1)).await, Ok(NEW));
+    let at = At(&store, session("acme", "main"));
+    let one = at.claim(1).await.is_new();
 
     redis.stop();
     connected.becomes(false).await;
-    assert_eq!(store.claim(id.clone(), owner(2)).await, Err(StoreError::Unavailable));
+    assert_eq!(at.claim(2).await, Err(StoreError::Unavailable));
     assert_eq!(store.take([1; 32]).await, Err(StoreError::Unavailable));
-    let asked = vec![(id.clone(), owner(1)); 1000];
-    assert_eq!(store.still_owned(asked).await, Err(StoreError::Unavailable));
+    let asked = vec![SessionWrite::check(at.1.clone(), one); 1000];
+    assert_eq!(store.write(asked).await, Err(StoreError::Unavailable));
     let health = store.health();
     assert!(!health.available && health.errors >= 3 && health.detail.is_some(), "{health:?}");
 
     redis.start_again().unwrap();
     connected.becomes(true).await;
     assert_eq!(store.health().detail, None);
-    // It came back empty: nobody else's claim stands there, and the next save puts the session back.
-    assert_eq!(store.still_owned(vec![(id.clone(), owner(1))]).await, Ok(vec![true]));
-    let saved = store.save_fields(id.clone(), owner(1), Some("again".into())).await;
-    assert_eq!(saved, Ok(WriteOutcome::Held));
-    assert_eq!(store.claim(id, owner(2)).await, Ok(with("again")));
+    // It came back empty: nobody else's claim stands there, and a whole write puts the session back.
+    assert_eq!(at.check(one).await, Ok(Behind));
+    assert_eq!(at.both(one, "again", "p").await, Ok(Held));
+    let two = at.claim(2).await.had("again", "p");
+    assert!(two.number > one.number);
+    assert_eq!(at.check(one).await, Ok(Lost));
 }
 
 #[tokio::test]
@@ -43,13 +45,13 @@ async fn a_frozen_one_hangs_nobody() {
     let rare = RedisOptions { ping_interval: Duration::from_secs(6), ..options(redis.url()) };
     let mut connected = Connected::to(rare).await;
     redis.freeze().unwrap();
-    let claimed = soon(connected.store.claim(session("acme", "main"), owner(1))).await;
+    let claimed = soon(At(&connected.store, session("acme", "main")).claim(1)).await;
     assert_eq!(claimed, Err(StoreError::Unavailable));
     connected.becomes(false).await;
     assert!(connected.store.health().detail.unwrap().contains("no answer within 500ms"));
     redis.thaw().unwrap();
     connected.becomes(true).await;
-    assert!(connected.store.claim(session("acme", "other"), owner(1)).await.is_ok());
+    At(&connected.store, session("acme", "other")).claim(1).await.is_new();
 }
 
 #[tokio::test]
@@ -67,7 +69,7 @@ async fn it_may_come_later() {
     let Some(mut redis) = Redis::start().unwrap() else { return };
     redis.stop();
     let mut connected = Connected::start(options(redis.url()));
-    let claimed = connected.store.claim(session("acme", "main"), owner(1)).await;
+    let claimed = At(&connected.store, session("acme", "main")).claim(1).await;
     assert_eq!(claimed, Err(StoreError::Unavailable));
     connected.says("refused").await;
     redis.start_again().unwrap();
@@ -89,7 +91,7 @@ async fn a_full_one_refuses_and_stays() {
     let Some(redis) = Redis::start().unwrap() else { return };
     let connected = Connected::to(options(redis.url())).await;
     redis.run(&["CONFIG", "SET", "maxmemory", "1"]).unwrap();
-    let claimed = connected.store.claim(session("acme", "main"), owner(1)).await;
+    let claimed = At(&connected.store, session("acme", "main")).claim(1).await;
     assert_eq!(claimed, Err(StoreError::Refused("OOM".into())));
     assert!(connected.store.available());
 }

@@ -3,11 +3,11 @@
 use std::fs;
 
 use tidewire_redis::{ACL_COMMANDS, ACL_COMMANDS_CLUSTER, ACL_COMMANDS_SENTINEL, RedisOptions};
-use tidewire_store::{SessionStore, StoreError, StoreStatus, contract};
+use tidewire_store::{StoreError, StoreStatus, contract};
 use tidewire_testkit::redis::{Redis, RedisOptions as ServerOptions, RedisUser};
 
 use crate::plain::Standalone;
-use crate::{Connected, options, owner, session};
+use crate::{At, Connected, options, session};
 
 const PASSWORD: &str = "s3cret, with a comma";
 
@@ -76,7 +76,7 @@ async fn another_authority_is_not_trusted() {
 async fn a_missing_right_is_a_refusal() {
     let Some(redis) = server(false, "~tw:* +ping") else { return };
     let connected = Connected::to(login(&redis)).await;
-    let refused = connected.store.claim(session("acme", "main"), owner(1)).await;
+    let refused = At(&connected.store, session("acme", "main")).claim(1).await;
     assert_eq!(refused, Err(StoreError::Refused("NOPERM".into())));
     assert_eq!(connected.store.health().errors, 1);
 }
