@@ -104,6 +104,8 @@ impl PrincipalRules {
             roles: Principal::sorted(roles),
             business_units: Principal::sorted(units),
             expires_at,
+            // Only revocations look at it: what is no date is as good as absent.
+            issued_at: claims.get("iat").and_then(numeric_date),
             token_id: text_claim(claims, &names.token_id)?,
         })
     }

@@ -25,13 +25,15 @@ pub enum TokenError {
     Tenant,
     /// A claim that is needed is missing, or a claim is malformed.
     Claims,
+    /// It was revoked, by its id, its principal or its tenant.
+    Revoked,
     /// The issuer's keys cannot be fetched: nobody knows whether the token is good.
     KeysUnavailable,
 }
 
 impl TokenError {
     /// All of them, for metrics that want each label from the start.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Missing,
         Self::Malformed,
         Self::Expired,
@@ -41,6 +43,7 @@ impl TokenError {
         Self::Audience,
         Self::Tenant,
         Self::Claims,
+        Self::Revoked,
         Self::KeysUnavailable,
     ];
 
@@ -57,6 +60,7 @@ impl TokenError {
             Self::Audience => "Token audience not accepted.",
             Self::Tenant => "Token names no tenant that its issuer may speak for.",
             Self::Claims => "Token lacks a required claim or holds a malformed one.",
+            Self::Revoked => "Token revoked.",
             Self::KeysUnavailable => "Token cannot be checked at the moment.",
         }
     }
@@ -83,6 +87,7 @@ impl TokenError {
             Self::Audience => "audience",
             Self::Tenant => "tenant",
             Self::Claims => "claims",
+            Self::Revoked => "revoked",
             Self::KeysUnavailable => "keys_unavailable",
         }
     }

@@ -83,6 +83,9 @@ struct Grant {
     roles: Vec<String>,
     business_units: Vec<String>,
     expires_at: i64,
+    /// Absent in grants of older versions.
+    #[serde(default)]
+    issued_at: Option<i64>,
     token_id: Option<String>,
 }
 
@@ -97,6 +100,7 @@ pub fn encode_grant(principal: &Principal) -> String {
         roles: principal.roles.clone(),
         business_units: principal.business_units.clone(),
         expires_at: principal.expires_at,
+        issued_at: principal.issued_at,
         token_id: principal.token_id.clone(),
     };
     // Texts and numbers always encode; an unreadable grant would only be refused.
@@ -119,6 +123,7 @@ pub fn decode_grant(json: &str) -> Result<Principal, GrantError> {
         roles: Principal::sorted(grant.roles),
         business_units: Principal::sorted(grant.business_units),
         expires_at: grant.expires_at,
+        issued_at: grant.issued_at,
         token_id: grant.token_id,
     })
 }

@@ -10,9 +10,10 @@ use std::sync::atomic::Ordering;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use jsonwebtoken::{Algorithm, DecodingKey, crypto};
+use parking_lot::RwLock;
 use serde_json::Value;
 use tidewire_event::Tenant;
-use tidewire_rights::{Principal, RoleMap};
+use tidewire_rights::{Principal, Revocations, RoleMap};
 
 use crate::cache::{Entry, TokenCache, TokenHash, VerifiedBy};
 use crate::claims::{PrincipalRules, check_audience, check_times};
@@ -36,6 +37,8 @@ pub struct Verifier {
     leeway: i64,
     token_bytes_max: usize,
     cache: TokenCache,
+    /// Judged at each look at a token, also at one that is remembered.
+    revocations: RwLock<Revocations>,
 }
 
 struct Issuer {
@@ -119,6 +122,7 @@ impl Verifier {
             leeway: options.leeway_seconds.into(),
             token_bytes_max: options.token_bytes_max,
             cache: TokenCache::new(options.verified_tokens_max),
+            revocations: RwLock::default(),
         })
     }
 
@@ -128,13 +132,28 @@ impl Verifier {
         &self.roles
     }
 
-    /// The principal of a token that was verified before and is not over. Never waits.
+    /// The revocations that tokens are held against. Empty until somebody fills it: the service that
+    /// follows the control topic.
+    #[must_use]
+    pub fn revocations(&self) -> &RwLock<Revocations> {
+        &self.revocations
+    }
+
+    /// Whether the token that the principal comes from was revoked. [`Verifier::verify`] has looked at
+    /// that already; a ticket, or a socket that was registered meanwhile, is looked at with this.
+    #[must_use]
+    pub fn is_revoked(&self, principal: &Principal, now_unix: i64) -> bool {
+        self.revocations.read().is_revoked(principal, now_unix)
+    }
+
+    /// The principal of a token that was verified before, is not over and not revoked. Never waits.
     #[must_use]
     pub fn verify_cached(&self, token: &str, now_unix: i64) -> Option<Arc<Principal>> {
         if token.is_empty() || token.len() > self.token_bytes_max {
             return None;
         }
-        self.cached(TokenHash::of(token), now_unix)
+        let principal = self.cached(TokenHash::of(token), now_unix)?;
+        (!self.is_revoked(&principal, now_unix)).then_some(principal)
     }
 
     /// The principal that the token speaks for. Waits only where a key set has to be fetched.
@@ -149,12 +168,18 @@ impl Verifier {
             return Err(TokenError::Malformed);
         }
         let hash = TokenHash::of(token);
-        if let Some(principal) = self.cached(hash, now_unix) {
-            return Ok(principal);
+        let principal = match self.cached(hash, now_unix) {
+            Some(principal) => principal,
+            None => {
+                let (principal, verified_by) = self.check(token, now_unix).await?;
+                let principal = Arc::new(principal);
+                self.cache.insert(hash, Entry { principal: Arc::clone(&principal), verified_by });
+                principal
+            }
+        };
+        if self.is_revoked(&principal, now_unix) {
+            return Err(TokenError::Revoked);
         }
-        let (principal, verified_by) = self.check(token, now_unix).await?;
-        let principal = Arc::new(principal);
-        self.cache.insert(hash, Entry { principal: Arc::clone(&principal), verified_by });
         Ok(principal)
     }
 

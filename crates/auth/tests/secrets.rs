@@ -145,6 +145,7 @@ fn a_grant_comes_back_as_it_was() {
         roles: vec!["a".to_owned(), "b c".to_owned()],
         business_units: vec!["12".to_owned()],
         expires_at: NOW,
+        issued_at: Some(7),
         token_id: Some("t".to_owned()),
     };
     assert_eq!(decode_grant(&encode_grant(&principal)).unwrap(), principal);

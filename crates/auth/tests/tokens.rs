@@ -13,6 +13,7 @@ use tempfile::TempDir;
 use tidewire_auth::{
     AuthOptions, ClaimNames, KeySource, MappingEntry, Principal, TokenError, Verifier,
 };
+use tidewire_rights::{Action, Revocation, Target, TargetKind};
 
 fn runtime() -> tokio::runtime::Runtime {
     tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap()
@@ -64,8 +65,50 @@ fn a_good_token_names_its_principal() {
     assert_eq!(principal.expires_at, NOW + 600);
     assert_eq!(principal.token_id.as_deref(), Some("t1"));
 
+    assert_eq!(principal.issued_at, None);
+    for (issued, expected) in [
+        (json!(NOW - 5), Some(NOW - 5)),
+        (json!("x"), None),
+        (json!(-1), None),
+        (json!(null), None),
+    ] {
+        // Only revocations look at it, so a malformed one refuses nobody.
+        assert_eq!(subject.with(json!({"iat": issued})).unwrap().issued_at, expected);
+    }
+
     let rsa = Subject::rs256();
     assert!(rsa.verify(&rs256(RS, &claims(json!({})), &KEY)).is_ok());
+}
+
+#[test]
+fn a_revoked_token_is_refused_also_where_it_is_remembered() {
+    let subject = Subject::new(|_| {});
+    let token = hs256(HS, &claims(json!({"jti":"t1","iat":NOW - 60})), SECRET.as_bytes());
+    let other = hs256(HS, &claims(json!({"jti":"t2","iat":NOW - 60})), SECRET.as_bytes());
+    let new = hs256(HS, &claims(json!({"jti":"t3","iat":NOW + 1})), SECRET.as_bytes());
+    let (verifier, remembered) =
+        (&subject.verifier, |token: &str| subject.verifier.verify_cached(token, NOW).is_some());
+    for token in [&token, &other, &new] {
+        assert!(subject.verify(token).is_ok() && remembered(token));
+    }
+    let apply = |kind, id: &str, value: bool| {
+        let tenant = tidewire_event::Tenant::new("acme").unwrap();
+        let target = Target::new(Action::Revoke, tenant, kind, id).unwrap();
+        let (by, reason) = (String::new(), String::new());
+        let one = Revocation { target, at: NOW, until: NOW + 600, by, reason };
+        let (key, body) = (one.key(), one.value());
+        let body = value.then_some(body.as_bytes());
+        verifier.revocations().write().apply(key.as_bytes(), body, NOW).unwrap();
+    };
+    apply(TargetKind::Token, "t1", true);
+    assert!(!remembered(&token) && remembered(&other));
+    assert_eq!(subject.verify(&token), Err(TokenError::Revoked));
+    assert!(subject.verify(&other).is_ok());
+    apply(TargetKind::Principal, "user:7", true);
+    assert!(!remembered(&other) && remembered(&new), "a token of later is not meant");
+    assert_eq!(subject.verify(&other), Err(TokenError::Revoked));
+    apply(TargetKind::Principal, "user:7", false);
+    assert!(remembered(&other) && !remembered(&token));
 }
 
 #[test]

@@ -1,4 +1,5 @@
-//! Who may see what: principals, the duties that their roles give them, and the rights to read.
+//! Who may see what: principals, the duties that their roles give them, the rights to read, and who has
+//! lost the right to be here at all ([`Revocations`]).
 //!
 //! Pure: no I/O, no clock. Today a right is "this role may read this type" ([`TypeRights`]); row and
 //! field rules come into the same place. Code that builds payloads never asks about a principal: it
@@ -12,10 +13,15 @@ mod class;
 mod duty;
 mod list;
 mod principal;
+mod revocation;
 mod types;
 
 pub use class::{CLASSES_MAX, PermissionClass, ReadableTypes, Revision};
 pub use duty::{Duty, RoleMap};
 pub use list::one_or_many;
 pub use principal::{Principal, USER_KEY_MAX};
+pub use revocation::{
+    Action, Applied, ENDED_MAX, NOTE_BYTES_MAX, REVOCATIONS_MAX, Revocation, RevocationError,
+    Revocations, SWEEP_GRACE_SECONDS, TARGET_ID_BYTES_MAX, Target, TargetError, TargetKind,
+};
 pub use types::{DefaultRight, RightsOptions, RightsProblem, RightsStats, TypeRights};

@@ -22,6 +22,9 @@ pub struct Principal {
     pub business_units: Vec<String>,
     /// When the token ends, in unix seconds. An open socket ends then.
     pub expires_at: i64,
+    /// When the token was issued (`iat`), in unix seconds, where it says so. A revocation of a principal
+    /// or tenant means the tokens issued before it; one that does not say counts as issued before.
+    pub issued_at: Option<i64>,
     /// The token's own id (`jti`), for revocation.
     pub token_id: Option<String>,
 }

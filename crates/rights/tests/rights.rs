@@ -17,6 +17,7 @@ fn principal(tenant: &str, roles: &[&str]) -> Principal {
         roles: Principal::sorted(roles.iter().map(|role| (*role).to_owned()).collect()),
         business_units: Vec::new(),
         expires_at: 0,
+        issued_at: None,
         token_id: None,
     }
 }

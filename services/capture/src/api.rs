@@ -256,6 +256,7 @@ const fn token_outcome(result: &Result<Arc<Principal>, TokenError>) -> TokenOutc
         Err(TokenError::Malformed | TokenError::Claims) => TokenOutcome::Malformed,
         Err(TokenError::Expired | TokenError::NotYetValid) => TokenOutcome::Expired,
         Err(TokenError::Signature) => TokenOutcome::Signature,
+        Err(TokenError::Revoked) => TokenOutcome::Revoked,
         Err(TokenError::Issuer | TokenError::Audience | TokenError::Tenant) => TokenOutcome::Issuer,
         Err(TokenError::KeysUnavailable) => TokenOutcome::UnknownKey,
     }

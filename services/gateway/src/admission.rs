@@ -214,6 +214,7 @@ pub(crate) async fn verify(shared: &Shared, token: &str) -> Result<Arc<Principal
         Err(TokenError::Missing) => TokenOutcome::Missing,
         Err(TokenError::Expired | TokenError::NotYetValid) => TokenOutcome::Expired,
         Err(TokenError::Signature) => TokenOutcome::Signature,
+        Err(TokenError::Revoked) => TokenOutcome::Revoked,
         Err(TokenError::Issuer | TokenError::Audience | TokenError::Tenant) => TokenOutcome::Issuer,
         Err(TokenError::KeysUnavailable) => TokenOutcome::UnknownKey,
         Err(TokenError::Malformed | TokenError::Claims) => TokenOutcome::Malformed,

@@ -86,6 +86,7 @@ mod tests {
             roles: Vec::new(),
             business_units: Vec::new(),
             expires_at: 0,
+            issued_at: None,
             token_id: None,
         }
     }

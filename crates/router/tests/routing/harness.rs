@@ -44,6 +44,7 @@ pub(crate) fn class(tenant: &str, hidden: &[&str]) -> PermissionClass {
         roles: roles.collect(),
         business_units: Vec::new(),
         expires_at: i64::MAX,
+        issued_at: None,
         token_id: None,
     })
 }

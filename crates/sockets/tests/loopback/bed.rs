@@ -186,6 +186,7 @@ impl Bed {
             roles: Vec::new(),
             business_units: Vec::new(),
             expires_at: i64::MAX,
+            issued_at: None,
             token_id: None,
         });
         Self {

@@ -232,6 +232,20 @@ labels! {
         Issuer = "issuer",
         /// A key that the key set lacks.
         UnknownKey = "unknown_key",
+        /// Revoked.
+        Revoked = "revoked",
+    }
+
+    /// What became of a record of the control topic.
+    ControlOutcome("outcome") {
+        /// In force from here on, or taken back.
+        Applied = "applied",
+        /// Its time was over, or it was known.
+        Passed = "passed",
+        /// Another kind of record, or one of a later version's.
+        Other = "other",
+        /// It cannot be used.
+        Bad = "bad",
     }
 
     /// What became of a change that a producer sent.

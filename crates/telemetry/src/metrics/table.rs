@@ -4,7 +4,7 @@ use super::family::{
     Counter, CounterBy, Family, Gauge, GaugeByPartition, Info, MetricDef, Seconds,
 };
 use super::labels::{
-    CaptureOutcome, CloseCode, DropReason, FieldListOutcome, Framing, GapReason, PoisonReason,
+    CaptureOutcome, CloseCode, ControlOutcome, DropReason, FieldListOutcome, Framing, GapReason, PoisonReason,
     RefusalReason, SessionOutcome, StoreOperation, TokenOutcome,
 };
 use super::registry::{MetricsError, Registry};
@@ -81,6 +81,8 @@ metrics! {
         sessions: CounterBy<SessionOutcome> = "tidewire_sessions_total", "What clients that named a session got.";
         store_available: Gauge = "tidewire_store_available", "1 while the store of sessions and tickets answers, 0 while it is away or there is none.";
         store_errors: CounterBy<StoreOperation> = "tidewire_store_errors_total", "Operations on the store that failed.";
+        control_records: CounterBy<ControlOutcome> = "tidewire_control_records_total", "Records of the control topic read.";
+        revocations: Gauge = "tidewire_revocations", "Revocations and kicks kept now.";
     }
 
     /// What a capture shows.
