@@ -28,7 +28,7 @@ pub enum GapReason {
     /// Rights were taken away, or an object left the caller's sight unseen.
     Rights,
     /// A change could not be read.
-    Broken,
+    Unreadable,
 }
 
 impl GapReason {
@@ -39,7 +39,7 @@ impl GapReason {
         Self::Recreated,
         Self::Tenant,
         Self::Rights,
-        Self::Broken,
+        Self::Unreadable,
     ];
 
     /// The word on the wire.
@@ -51,7 +51,7 @@ impl GapReason {
             Self::Recreated => "recreated",
             Self::Tenant => "tenant",
             Self::Rights => "rights",
-            Self::Broken => "broken",
+            Self::Unreadable => "unreadable",
         }
     }
 }
