@@ -3,6 +3,7 @@
 //! - [`Reader`] reads all partitions of one topic by manual assignment, with numeric offsets: no
 //!   consumer group, no reset policy, so there is nothing to lose records in.
 //! - [`Writer`] writes to one topic, idempotent and `acks=all`, each record where a Java client puts it.
+//! - [`History`] reads stretches that lie behind, for replay.
 //! - [`Quarantine`] keeps copies of records that cannot be used.
 //! - [`check_topics`] and [`ensure_topics`] look at the topics before a service starts.
 //! - [`EmbeddedBroker`] is librdkafka's own mock cluster, for `dev` and quick tests.
@@ -14,16 +15,19 @@ mod admin;
 mod bare;
 mod context;
 mod embedded;
+mod history;
 mod options;
 mod positions;
 mod quarantine;
 mod reader;
+mod record;
 mod watch;
 mod writer;
 
 pub use admin::{CleanupPolicy, ExpectedTopic, TopicProblem, check_topics, ensure_topics};
 pub use bare::BareConsumer;
 pub use embedded::EmbeddedBroker;
+pub use history::History;
 pub use options::{KafkaError, KafkaOptions};
 pub use quarantine::{PoisonRecord, QUARANTINE_VALUE_BYTES_MAX, Quarantine};
 pub use reader::{Reader, StartAt};

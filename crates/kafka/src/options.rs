@@ -168,6 +168,22 @@ impl KafkaOptions {
         Ok(config)
     }
 
+    /// For reading stretches of one partition.
+    pub(crate) fn history_config(&self) -> Result<ClientConfig, KafkaError> {
+        let mut config = self.reader_config()?;
+        // Either name is the same property.
+        config.remove("fetch.message.max.bytes");
+        let segment = tidewire_log::HISTORY_SEGMENT_BYTES.to_string();
+        config
+            // The end of the log is told by an empty fetch, which somebody waits for.
+            .set("fetch.wait.max.ms", "5")
+            .set("max.partition.fetch.bytes", segment)
+            // The segment that is being read and the next.
+            .set("queued.max.messages.kbytes", "512")
+            .set("statistics.interval.ms", "0");
+        Ok(config)
+    }
+
     /// For writing.
     pub(crate) fn writer_config(&self) -> Result<ClientConfig, KafkaError> {
         let mut config = self.base()?;

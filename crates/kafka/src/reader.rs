@@ -17,14 +17,14 @@ use rdkafka::TopicPartitionList;
 use rdkafka::config::FromClientConfigAndContext;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::KafkaError as RdError;
-use rdkafka::message::{BorrowedMessage, Headers, Message};
+use rdkafka::message::Message;
 use rdkafka::types::RDKafkaErrorCode as Code;
-use tidewire_event::record::HEADER_NAME;
-use tidewire_event::{LeaderEpoch, NextOffset, Offset, Partition};
-use tidewire_log::{GapReason, LogEvent, LogReader, LogRecord};
+use tidewire_event::{NextOffset, Offset, Partition};
+use tidewire_log::{GapReason, LogEvent, LogReader};
 
 use crate::context::{Context, Notes};
 use crate::positions::{Positions, judge};
+use crate::record::lend;
 use crate::watch::{Desk, Update, Watcher};
 use crate::{KafkaError, KafkaOptions};
 
@@ -38,6 +38,12 @@ pub enum StartAt {
     End,
     /// At the first record that is kept.
     Earliest,
+    /// So many offsets before the end of each partition, or at the first record that is kept. Ready once
+    /// it has read up to that end.
+    Back {
+        /// How many.
+        records: u64,
+    },
 }
 
 type Callback = Arc<dyn Fn() + Send + Sync>;
@@ -71,6 +77,8 @@ pub struct Reader {
     topic: String,
     topic_id: Option<String>,
     positions: Positions,
+    // Up to where a partition is to be read before the reader is ready; those that are not there yet.
+    owed: Vec<(Partition, NextOffset)>,
     // At most a few per partition and update.
     notices: VecDeque<Notice>,
     updates: Receiver<Update>,
@@ -120,6 +128,7 @@ impl Reader {
             topic: topic.to_owned(),
             topic_id: None,
             positions: Positions::default(),
+            owed: Vec::new(),
             notices: VecDeque::new(),
             updates,
             desk,
@@ -140,7 +149,8 @@ impl Reader {
 
     fn apply(&mut self, update: Update) {
         match update {
-            Update::Start { topic_id, next } => {
+            Update::Start { topic_id, next, owed } => {
+                self.owed = owed;
                 self.name_topic(topic_id);
                 self.assign_anew(next);
             }
@@ -149,6 +159,7 @@ impl Reader {
             }
             Update::Recreated { topic_id, partitions } => {
                 self.positions.clear();
+                self.owed.clear();
                 self.reset_errors = 0;
                 self.notices.clear();
                 self.notices.push_back(Notice::Recreated);
@@ -256,7 +267,7 @@ impl LogReader for Reader {
                     let (partition, offset) =
                         (Partition(message.partition()), Offset(message.offset()));
                     if self.positions.pass(partition, offset) {
-                        hand_over(&message, partition, offset, sink);
+                        sink(LogEvent::Record(lend(&message)));
                         handed += 1;
                     }
                 }
@@ -264,6 +275,8 @@ impl LogReader for Reader {
                     let passed =
                         tidewire_topic_id::position(self.consumer.client(), &self.topic, partition);
                     let partition = Partition(partition);
+                    // An end before what is owed: the log was cut since.
+                    self.owed.retain(|(owed, _)| *owed != partition);
                     if let Some(at) = self.positions.get(partition) {
                         let next = passed.map_or(at, |passed| at.max(NextOffset(passed)));
                         self.positions.set(partition, next);
@@ -276,6 +289,10 @@ impl LogReader for Reader {
                 None if self.notes.served() != served => {}
                 None => break,
             }
+        }
+        if !self.owed.is_empty() {
+            let positions = &self.positions;
+            self.owed.retain(|(partition, end)| positions.get(*partition) < Some(*end));
         }
         if self.reset_errors > 0 {
             self.desk.ask_for_marks(self.reset_errors, self.positions.iter().collect());
@@ -295,7 +312,7 @@ impl LogReader for Reader {
     }
 
     fn is_assigned(&self) -> bool {
-        self.topic_id.is_some()
+        self.topic_id.is_some() && self.owed.is_empty()
     }
 }
 
@@ -303,33 +320,4 @@ impl Drop for Reader {
     fn drop(&mut self) {
         self.desk.stop();
     }
-}
-
-/// Lends the record out, with the value of the first `tw` header.
-fn hand_over(
-    message: &BorrowedMessage<'_>,
-    partition: Partition,
-    offset: Offset,
-    sink: &mut dyn FnMut(LogEvent<'_>),
-) {
-    let mut header = None;
-    let mut header_count = 0;
-    if let Some(headers) = message.headers() {
-        for one in headers.iter().filter(|one| one.key == HEADER_NAME) {
-            if header_count == 0 {
-                header = one.value;
-            }
-            header_count += 1;
-        }
-    }
-    sink(LogEvent::Record(LogRecord {
-        partition,
-        offset,
-        leader_epoch: LeaderEpoch(tidewire_topic_id::leader_epoch(message)),
-        timestamp_ms: message.timestamp().to_millis().unwrap_or(-1),
-        key: message.key(),
-        header,
-        header_count,
-        payload: message.payload(),
-    }));
 }

@@ -24,7 +24,12 @@ const RETRY_INTERVAL: Duration = Duration::from_millis(250);
 #[derive(Debug)]
 pub(crate) enum Update {
     /// Every partition is known with a number: read from there.
-    Start { topic_id: String, next: Vec<(Partition, NextOffset)> },
+    Start {
+        topic_id: String,
+        next: Vec<(Partition, NextOffset)>,
+        /// Up to where to read before the reader is ready.
+        owed: Vec<(Partition, NextOffset)>,
+    },
     /// Partitions that an earlier complete answer lacked: read from 0.
     New(Vec<Partition>),
     /// The topic has another id: read all of these from 0.
@@ -104,6 +109,12 @@ pub(crate) struct Watcher {
     pub(crate) wake: Arc<Wake>,
 }
 
+/// Where reading a partition starts, and where its log ended then.
+struct Stretch {
+    start: NextOffset,
+    end: NextOffset,
+}
+
 /// Why a look failed; goes to the log and to the router as a fault.
 type Fault = String;
 
@@ -165,8 +176,12 @@ impl Watcher {
             }
         }
         let (topic_id, known) = (topic_id?, known?);
-        let next = resolved.into_iter().collect();
-        self.tell(Update::Start { topic_id: topic_id.clone(), next })?;
+        let owed = match self.start_at {
+            StartAt::Back { .. } => resolved.iter().map(|(p, stretch)| (*p, stretch.end)).collect(),
+            StartAt::End | StartAt::Earliest => Vec::new(),
+        };
+        let next = resolved.into_iter().map(|(p, stretch)| (p, stretch.start)).collect();
+        self.tell(Update::Start { topic_id: topic_id.clone(), next, owed })?;
         Some((topic_id, known))
     }
 
@@ -175,7 +190,7 @@ impl Watcher {
         &self,
         topic_id: &mut Option<String>,
         known: &mut Option<BTreeSet<Partition>>,
-        resolved: &mut BTreeMap<Partition, NextOffset>,
+        resolved: &mut BTreeMap<Partition, Stretch>,
     ) -> Result<bool, Fault> {
         let id = self.topic_id()?;
         if topic_id.as_ref() != Some(&id) {
@@ -189,7 +204,8 @@ impl Watcher {
             Some(known) => {
                 for partition in partitions {
                     if known.insert(partition) {
-                        resolved.insert(partition, NextOffset(0));
+                        let (start, end) = (NextOffset(0), NextOffset(0));
+                        resolved.insert(partition, Stretch { start, end });
                     }
                 }
             }
@@ -197,8 +213,15 @@ impl Watcher {
         for partition in known.iter().flatten() {
             if !resolved.contains_key(partition) {
                 let (low, high) = self.marks(*partition)?;
-                let next = if self.start_at == StartAt::End { high } else { low };
-                resolved.insert(*partition, next);
+                let start = match self.start_at {
+                    StartAt::End => high,
+                    StartAt::Earliest => low,
+                    StartAt::Back { records } => {
+                        let back = i64::try_from(records).unwrap_or(i64::MAX);
+                        low.max(NextOffset(high.0.saturating_sub(back)))
+                    }
+                };
+                resolved.insert(*partition, Stretch { start, end: high });
             }
         }
         // Offsets of one topic under the id of another would skip records.

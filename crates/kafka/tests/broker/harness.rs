@@ -10,7 +10,7 @@ use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 use tidewire_event::Partition;
 use tidewire_kafka::{EmbeddedBroker, KafkaOptions, Reader, StartAt, Writer};
-use tidewire_log::{GapReason, LogEvent, LogReader, LogWriter, NewRecord};
+use tidewire_log::{GapReason, LogEvent, LogReader, LogRecord, LogWriter, NewRecord};
 use tidewire_testkit::kafka::Kafka;
 
 pub(crate) const DEADLINE: Duration = Duration::from_secs(60);
@@ -40,6 +40,19 @@ pub(crate) struct Record {
 }
 
 impl Record {
+    pub(crate) fn own(record: &LogRecord<'_>) -> Self {
+        Self {
+            partition: record.partition.0,
+            offset: record.offset.0,
+            leader_epoch: record.leader_epoch.0,
+            timestamp_ms: record.timestamp_ms,
+            key: record.key.map(<[u8]>::to_vec),
+            header: record.header.map(<[u8]>::to_vec),
+            header_count: record.header_count,
+            payload: record.payload.map(<[u8]>::to_vec),
+        }
+    }
+
     pub(crate) fn text(&self) -> String {
         String::from_utf8(self.payload.clone().unwrap()).unwrap()
     }
@@ -121,16 +134,7 @@ impl Tail {
 fn own(event: &LogEvent<'_>) -> Event {
     match event {
         LogEvent::Topic(id) => Event::Topic((*id).to_owned()),
-        LogEvent::Record(record) => Event::Record(Record {
-            partition: record.partition.0,
-            offset: record.offset.0,
-            leader_epoch: record.leader_epoch.0,
-            timestamp_ms: record.timestamp_ms,
-            key: record.key.map(<[u8]>::to_vec),
-            header: record.header.map(<[u8]>::to_vec),
-            header_count: record.header_count,
-            payload: record.payload.map(<[u8]>::to_vec),
-        }),
+        LogEvent::Record(record) => Event::Record(Record::own(record)),
         LogEvent::EndOfPartition { partition, next } => Event::End(partition.0, next.0),
         LogEvent::Assigned { partition, next } => Event::Assigned(partition.0, next.0),
         LogEvent::Gap { partition, next, reason } => Event::Gap(partition.0, next.0, *reason),

@@ -5,6 +5,8 @@ mod faults;
 #[cfg(test)]
 mod harness;
 #[cfg(test)]
+mod history;
+#[cfg(test)]
 mod murmur2;
 mod reader;
 mod topics;
