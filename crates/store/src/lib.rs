@@ -12,6 +12,7 @@
 //!   and a store that forgot a claim in a failover gives the session back to whom it belongs.
 //! - Everything has a TTL.
 
+mod book;
 #[cfg(any(test, feature = "contract-tests"))]
 pub mod contract;
 mod error;
@@ -25,6 +26,9 @@ mod ticket;
 use std::future::Future;
 use std::pin::Pin;
 
+pub use book::{
+    BUSY_WRITE_MS, BookWrite, CHECK_MS, RELEASE_MS_MAX, RELEASES_MAX, SessionBook, WHOLE_WRITE_MS,
+};
 pub use error::StoreError;
 pub use memory::{Clock, MemoryLimits, MemoryStore};
 pub use session::{
