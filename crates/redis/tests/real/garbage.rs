@@ -35,11 +35,11 @@ async fn an_unreadable_session_is_counted_and_starts_anew() {
     for (number, row) in (1..).zip(ROWS) {
         redis.run(&["FLUSHALL"]).unwrap();
         redis.run(row).unwrap();
-        let one = at.claim(1).await.is_new();
+        let one = at.claim(1).await.finds_none();
         assert_eq!(store.health().corrupt, number, "{row:?}");
         assert_eq!(redis.run(&["HGET", KEY, "position"]).unwrap(), "start", "{row:?}");
         assert_eq!(at.both(one, "new", "p").await, Ok(Held), "{row:?}");
-        at.claim(2).await.had("new", "p");
+        at.claim(2).await.finds("new", "p");
         assert_eq!(store.health().corrupt, number, "{row:?}");
         assert_eq!(redis.run(&["EVAL", STRAYS, "0"]).unwrap(), "0", "{row:?}");
     }
@@ -59,7 +59,7 @@ async fn an_unreadable_session_is_nobody_elses() {
         assert_eq!(store.release(at.1.clone(), owner(2)).await, Ok(()), "{row:?}");
         assert_eq!(at.both(owner(2), "mine", "p").await, Ok(Held), "{row:?}");
         assert_eq!(store.health().corrupt, 3 * number + 3, "{row:?}");
-        at.claim(3).await.had("mine", "p");
+        at.claim(3).await.finds("mine", "p");
     }
 }
 
@@ -74,9 +74,9 @@ async fn a_session_of_an_earlier_release_is_read_and_owned() {
     let claimed = at.claim(2).await.unwrap();
     assert!(claimed.existed && claimed.owner.number > 0, "{claimed:?}");
     assert_eq!((claimed.fields.as_deref(), claimed.position), (Some("old"), None));
-    at.claim(3).await.had("old", "start");
+    at.claim(3).await.finds("old", "start");
     // A gateway of that release takes it, and leaves the number as it is.
-    let three = at.claim(3).await.had("old", "start");
+    let three = at.claim(3).await.finds("old", "start");
     redis.run(old).unwrap();
     assert_eq!(at.check(three).await, Ok(Lost));
     // One that stands there without a number is older than any claim.
@@ -92,7 +92,7 @@ async fn an_unreadable_position_is_none() {
     let connected = Connected::to(options(redis.url())).await;
     let store = &connected.store;
     let at = At(store, session("acme", "main"));
-    at.claim(1).await.is_new();
+    at.claim(1).await.finds_none();
     redis.run(&["HSET", KEY, "position", &"x".repeat(POSITION_BYTES_MAX + 1)]).unwrap();
     assert_eq!(at.claim(1).await.unwrap().position, None);
     assert_eq!(redis.run(&["HGET", KEY, "position"]).unwrap(), "start");

@@ -64,7 +64,7 @@ async fn a_failover_by_sentinel_keeps_the_session() {
     let mut connected = Connected::to(options).await;
     let store = connected.store.clone();
     let at = At(&store, session("acme", "main"));
-    let one = at.claim(1).await.is_new();
+    let one = at.claim(1).await.finds_none();
     assert_eq!(at.both(one, "kept", "p").await, Ok(Held));
     sentinel.replicated().unwrap();
 
@@ -73,7 +73,7 @@ async fn a_failover_by_sentinel_keeps_the_session() {
     let _sentinel = soon(moved).await.unwrap().unwrap();
     connected.becomes(true).await;
     assert_eq!(at.check(one).await, Ok(Held));
-    let two = at.claim(2).await.had("kept", "p");
+    let two = at.claim(2).await.finds("kept", "p");
     assert!(two.number > one.number);
     assert_eq!(at.check(one).await, Ok(Lost));
 }

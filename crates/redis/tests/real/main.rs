@@ -1,7 +1,12 @@
 //! The store against real Redis: every way to reach it, what it does while Redis is away, and what it
 //! makes of values that it did not write.
 
-#![expect(clippy::unwrap_used, clippy::expect_used, reason = "what fails here fails its test")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    reason = "what fails here fails its test"
+)]
 
 mod garbage;
 mod groups;
@@ -107,20 +112,20 @@ pub(crate) fn session(tenant: &str, name: &str) -> SessionId {
 /// What a claim must find.
 pub(crate) trait Found {
     /// Nothing.
-    fn is_new(self) -> OwnerToken;
+    fn finds_none(self) -> OwnerToken;
     /// This field list and position.
-    fn had(self, fields: &str, position: &str) -> OwnerToken;
+    fn finds(self, fields: &str, position: &str) -> OwnerToken;
 }
 
 impl Found for Result<Claimed, StoreError> {
-    fn is_new(self) -> OwnerToken {
+    fn finds_none(self) -> OwnerToken {
         let claimed = self.unwrap();
         let owner = claimed.owner;
         assert_eq!(claimed, Claimed { owner, existed: false, fields: None, position: None });
         owner
     }
 
-    fn had(self, fields: &str, position: &str) -> OwnerToken {
+    fn finds(self, fields: &str, position: &str) -> OwnerToken {
         let claimed = self.unwrap();
         let owner = claimed.owner;
         let (fields, position) = (Some(fields.into()), Some(position.into()));

@@ -16,7 +16,7 @@ async fn calls_fail_while_it_is_stopped_and_work_after() {
     let mut connected = Connected::to(options(redis.url())).await;
     let store = connected.store.clone();
     let at = At(&store, session("acme", "main"));
-    let one = at.claim(1).await.is_new();
+    let one = at.claim(1).await.finds_none();
 
     redis.stop();
     connected.becomes(false).await;
@@ -33,7 +33,7 @@ async fn calls_fail_while_it_is_stopped_and_work_after() {
     // It came back empty: nobody else's claim stands there, and a whole write puts the session back.
     assert_eq!(at.check(one).await, Ok(Behind));
     assert_eq!(at.both(one, "again", "p").await, Ok(Held));
-    let two = at.claim(2).await.had("again", "p");
+    let two = at.claim(2).await.finds("again", "p");
     assert!(two.number > one.number);
     assert_eq!(at.check(one).await, Ok(Lost));
 }
@@ -51,7 +51,7 @@ async fn a_frozen_one_hangs_nobody() {
     assert!(connected.store.health().detail.unwrap().contains("no answer within 500ms"));
     redis.thaw().unwrap();
     connected.becomes(true).await;
-    At(&connected.store, session("acme", "other")).claim(1).await.is_new();
+    At(&connected.store, session("acme", "other")).claim(1).await.finds_none();
 }
 
 #[tokio::test]

@@ -46,7 +46,7 @@ async fn the_stored_form_is_as_documented() {
     let connected = Connected::to(options(redis.url())).await;
     let store = &connected.store;
     let at = At(store, session("acme", "main"));
-    let owner = at.claim(0xab).await.is_new();
+    let owner = at.claim(0xab).await.finds_none();
     at.both(owner, "{}", "p").await.unwrap();
     store.put([0xcd; 32], r#"{"who":1}"#.into(), Duration::from_secs(60)).await.unwrap();
 
@@ -105,8 +105,8 @@ async fn two_prefixes_do_not_meet() {
         |key_prefix: &str| RedisOptions { key_prefix: key_prefix.into(), ..options(redis.url()) };
     let (one, two) = (Connected::to(of("one")).await, Connected::to(of("two")).await);
     let at = At(&one.store, session("acme", "main"));
-    let owner = at.claim(1).await.is_new();
-    At(&two.store, session("acme", "main")).claim(2).await.is_new();
+    let owner = at.claim(1).await.finds_none();
+    At(&two.store, session("acme", "main")).claim(2).await.finds_none();
     assert_eq!(at.check(owner).await, Ok(WriteOutcome::Held));
 }
 
@@ -116,9 +116,9 @@ async fn a_claim_that_a_failover_lost_is_taken_back() {
     let connected = Connected::to(options(redis.url())).await;
     let at = At(&connected.store, session("acme", "main"));
     let key = "tw:{4:acme}:session:3:ola:4:main:12:Voyage/CUD/*";
-    let old = at.claim(1).await.is_new();
+    let old = at.claim(1).await.finds_none();
     assert_eq!(at.both(old, "old", "old").await, Ok(WriteOutcome::Held));
-    let mine = at.claim(2).await.had("old", "old");
+    let mine = at.claim(2).await.finds("old", "old");
     // The new master has not heard of the last claim.
     let number = old.number.to_string();
     redis.run(&["HSET", key, "owner", &old.nonce_hex(), "number", &number]).unwrap();
@@ -126,7 +126,7 @@ async fn a_claim_that_a_failover_lost_is_taken_back() {
     assert_eq!(redis.run(&["HGET", key, "owner"]).unwrap(), mine.nonce_hex());
     assert_eq!(at.both(old, "late", "late").await, Ok(WriteOutcome::Lost));
     assert_eq!(at.both(mine, "mine", "mine").await, Ok(WriteOutcome::Held));
-    at.claim(3).await.had("mine", "mine");
+    at.claim(3).await.finds("mine", "mine");
 }
 
 #[tokio::test]
