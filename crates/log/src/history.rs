@@ -28,7 +28,7 @@ pub enum HistoryAnswer {
     Segment(Segment),
     /// The log cannot be read from there.
     Gap {
-        /// Where it can be read on.
+        /// Where it can be read on, with no epoch to go by.
         next: NextOffset,
         /// Why.
         reason: GapReason,
@@ -51,6 +51,7 @@ pub trait LogHistory: Send {
     /// [`HistoryError::Unavailable`]; asking again is right.
     fn read(&mut self, request: HistoryRequest) -> Result<HistoryAnswer, HistoryError>;
 
-    /// Forgets what was read ahead: the topic was created anew.
+    /// Forgets what was read ahead, and reads ahead no more until the next request: the topic was created
+    /// anew, or nobody waits for history.
     fn reset(&mut self);
 }

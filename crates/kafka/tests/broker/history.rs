@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 use tidewire_event::{LeaderEpoch, NextOffset, Partition, Position};
-use tidewire_kafka::{History, KafkaOptions, StartAt, Writer};
+use tidewire_kafka::{EmbeddedBroker, History, KafkaOptions, StartAt, Writer};
 use tidewire_log::{
     GapReason, HISTORY_SEGMENT_BYTES, HistoryAnswer, HistoryError, HistoryRequest, LogHistory,
     LogWriter, Segment,
@@ -241,4 +241,29 @@ async fn a_broker_that_is_away_is_an_error_until_it_is_back() {
         }
     };
     assert_eq!(back.records_from(NextOffset(0)).map(|r| r.offset.0).collect::<Vec<_>>(), [2, 3, 4]);
+}
+
+#[tokio::test]
+async fn a_position_behind_a_cut_is_a_gap() {
+    let broker = EmbeddedBroker::start().unwrap();
+    broker.create_topic("t", 1).unwrap();
+    let writer = Writer::start(&broker.options(), "t").unwrap();
+    for number in 0..10 {
+        if number == 5 {
+            // The same leader, elected again.
+            broker.faults().unwrap().partition_leader("t", 0, Some(1)).unwrap();
+        }
+        write(&writer, "k", &number.to_string()).await;
+    }
+    let mut history = History::new(&broker.options(), "t").unwrap();
+    let (records, _) = read_on(&mut history, 0, at(0));
+    let epochs: Vec<_> = records.iter().map(|record| record.leader_epoch).collect();
+    let (before, after) = (epochs[4], epochs[5]);
+    let with_epoch = |next, epoch| Position { next: NextOffset(next), epoch: LeaderEpoch(epoch) };
+    for (next, epoch) in [(0, -1), (3, before), (5, before), (8, after), (8, -1)] {
+        let (records, _) = read_on(&mut history, 0, with_epoch(next, epoch));
+        assert_eq!(records[0].offset, next);
+    }
+    // Whoever read up to 8 under the first leader read what the second has not.
+    assert_eq!(gap(&mut history, with_epoch(8, before)), (8, GapReason::Truncated));
 }

@@ -261,6 +261,45 @@ async fn a_reader_waits_for_its_topic() {
 }
 
 #[tokio::test]
+async fn a_compacted_topic_is_read_to_its_end_and_followed() {
+    let Some(kafka) = Kafka::shared() else { return };
+    let (cluster, topic) = (Cluster::of(kafka), kafka.topic("control"));
+    cluster.create(&topic, 1, &[("cleanup.policy", "compact")]).await;
+    let options = KafkaOptions::new(kafka.bootstrap());
+    let start = || Tail::start(&options, &topic, StartAt::Back { records: u64::MAX });
+    let mut empty = start();
+    empty.until(|tail| tail.reader.is_assigned());
+    assert_eq!(empty.records().count(), 0);
+
+    let writer = Writer::start(&options, &topic).unwrap();
+    let put = async |key: &'static str, value: Option<&'static str>| {
+        let payload = value.map(|value| Bytes::from_static(value.as_bytes()));
+        let key = Bytes::from_static(key.as_bytes());
+        let record = NewRecord { key, header: None, timestamp_ms: None, payload };
+        writer.write(record).await.unwrap();
+    };
+    put("rule/1", Some("a")).await;
+    put("rule/2", Some("b")).await;
+    put("rule/1", None).await;
+    let mut tail = start();
+    tail.until(|tail| tail.reader.is_assigned());
+    put("rule/2", Some("c")).await;
+    for tail in [&mut empty, &mut tail] {
+        tail.until_records(4);
+        let text = |bytes: &Vec<u8>| String::from_utf8(bytes.clone()).unwrap();
+        let mut state = HashMap::new();
+        for record in tail.records() {
+            let key = text(record.key.as_ref().unwrap());
+            match &record.payload {
+                Some(value) => state.insert(key, text(value)),
+                None => state.remove(&key),
+            };
+        }
+        assert_eq!(state, HashMap::from([("rule/2".to_owned(), "c".to_owned())]));
+    }
+}
+
+#[tokio::test]
 async fn a_reader_that_starts_back_is_ready_once_it_has_caught_up() {
     for place in places("back", 2).await {
         let producer: BaseProducer =
