@@ -93,6 +93,8 @@ fn refusals_of_queries() {
         assert!(query(&format!("session={bad}")).unwrap_err().starts_with("400: "), "{bad}");
     }
     assert!(query(&format!("session={}", "s".repeat(65))).is_err());
+    assert!(query(&format!("lastEventId={}", "A".repeat(48 * 1024))).is_ok());
+    assert!(query(&format!("lastEventId={}", "A".repeat(48 * 1024 + 1))).is_err());
     for name in ["onlyMainObject", "liveReferences"] {
         for bad in ["", "1", "0", "yes", "True", "TRUE", "false ", "on"] {
             let expected = format!("400: query parameter '{name}' expects 'true' or 'false'");
