@@ -58,6 +58,17 @@ pub fn changes_topic(settings: &Settings) -> ExpectedTopic {
     }
 }
 
+/// What the topic of rules, scripts and revocations must be.
+#[must_use]
+pub fn control_topic(settings: &Settings) -> ExpectedTopic {
+    ExpectedTopic {
+        name: settings.kafka.control_topic.clone(),
+        partitions: 1,
+        cleanup: CleanupPolicy::Compact,
+        retention: None,
+    }
+}
+
 /// What the quarantine topic must be.
 #[must_use]
 pub fn quarantine_topic(settings: &Settings) -> ExpectedTopic {

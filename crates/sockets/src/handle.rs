@@ -33,6 +33,8 @@ pub enum Command {
     Writable(ConnectionId),
     /// Closes one connection.
     Close(ConnectionId, CloseCode),
+    /// Closes one connection as a drain does: told to come back after a time between this and twice this.
+    Restart(ConnectionId, Duration),
     /// Closes all, spread evenly over the window; each is told to come back after a time of its own
     /// between `retry` and twice that.
     Drain {
@@ -67,6 +69,7 @@ impl fmt::Debug for Command {
             Self::Abort(id) => write!(f, "Abort({id:?})"),
             Self::Writable(id) => write!(f, "Writable({id:?})"),
             Self::Close(id, code) => write!(f, "Close({id:?}, {code:?})"),
+            Self::Restart(id, retry) => write!(f, "Restart({id:?}, {retry:?})"),
             Self::Drain { window, .. } => write!(f, "Drain({window:?})"),
             Self::Stop => f.write_str("Stop"),
         }

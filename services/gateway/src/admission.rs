@@ -233,6 +233,10 @@ async fn redeem(shared: &Shared, ticket: &str) -> Result<Arc<Principal>, Refused
     let principal = grant.and_then(|grant| decode_grant(&grant).ok());
     let principal = principal.filter(|principal| principal.expires_at > unix_now());
     match principal {
+        Some(principal) if shared.verifier.is_revoked(&principal, unix_now()) => {
+            shared.common.tokens.inc(TokenOutcome::Revoked);
+            Err(Refusal::unauthorized(TokenError::Revoked.message()).into())
+        }
         Some(principal) => {
             shared.common.tokens.inc(TokenOutcome::Ticket);
             Ok(Arc::new(principal))

@@ -13,6 +13,7 @@ use tidewire_wire::definition::{Definition, TypeSelector};
 use tidewire_wire::error::{CloseCode, Refusal};
 
 use crate::caps::Place;
+use crate::registry::Registered;
 use crate::shared::Shared;
 
 /// A socket's counts, given back on drop.
@@ -48,6 +49,7 @@ pub(crate) struct DocumentedClient {
     pub(crate) uri: Box<str>,
     pub(crate) has_session: bool,
     pub(crate) _counted: Counted,
+    pub(crate) registered: Registered,
 }
 
 impl Client for DocumentedClient {
@@ -78,6 +80,7 @@ impl Client for DocumentedClient {
     }
 
     fn on_closed(&self, why: Closed) {
+        self.registered.leave();
         let label = match why {
             Closed::ByUs(code) => CloseLabel::from_code(code.number()),
             Closed::ByClient(Some(code)) => CloseLabel::from_code(code),

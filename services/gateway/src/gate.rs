@@ -8,15 +8,16 @@ use std::time::Instant;
 use bytes::Bytes;
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
+use tidewire_auth::{TokenError, unix_now};
 use tidewire_fields::FieldMask;
 use tidewire_http::{
     EventSource, RequestKind, SocketAnswer, SocketGate, SocketRequest, Upgraded, UpgradedStream,
 };
-use tidewire_rights::PermissionClass;
+use tidewire_rights::{PermissionClass, Principal};
 use tidewire_router::{ConnectionId, Framing, Subscription};
 use tidewire_sockets::{Adoption, Client, Command, EventStreamBody, ShardHandle, Stream};
 use tidewire_store::SessionId;
-use tidewire_telemetry::metrics::{RefusalReason, SessionOutcome, StoreOperation};
+use tidewire_telemetry::metrics::{RefusalReason, SessionOutcome, StoreOperation, TokenOutcome};
 use tidewire_wire::error::{Notice, Refusal};
 use tidewire_wire::request::redact;
 use tidewire_wire::{sse, ws};
@@ -25,6 +26,7 @@ use tracing::{debug, warn};
 use crate::admission::{Admitted, Refused, admit};
 use crate::client::{Counted, DocumentedClient, compile, outcome, refusal, refused};
 use crate::refused;
+use crate::registry::Opened;
 use crate::sessions::Claim;
 use crate::shared::{Shared, deliver, unix_ms};
 
@@ -88,6 +90,18 @@ async fn open(
         return Err(Refusal::internal("there is no shard").into());
     };
     let id = shared.new_connection();
+    let opened = Opened {
+        principal: Arc::clone(&admitted.principal),
+        shard: shard.index(),
+        mode: match framing {
+            Framing::EventStream => "sse",
+            _ => "vms",
+        },
+        session: admitted.query.session.as_deref().map(Box::from),
+        address: request.peer,
+        since: unix_now(),
+        subscriptions: vec![(None, Arc::clone(&admitted.definition))],
+    };
     let client = Arc::new(DocumentedClient {
         shared: Arc::clone(shared),
         id,
@@ -97,6 +111,7 @@ async fn open(
         uri: uri.into(),
         has_session: session.is_some(),
         _counted: Counted::new(shard.connections(), shared, admitted.place),
+        registered: shared.registry.open(id, opened),
     });
     let subscription = Subscription {
         definition: admitted.definition,
@@ -110,6 +125,8 @@ async fn open(
         let refusal = Refusal::unavailable("too many registrations wait", 2);
         return Err(Refused { refusal, reason: RefusalReason::NotReady });
     }
+    // Only now: a revocation of later finds the socket in the registry, and its shard knows it.
+    refuse_revoked(shared, &admitted.principal)?;
     if let Some((claim, _)) = session {
         shared.sessions.hold(id, claim, shard);
         if let Some(asked) = asked {
@@ -131,6 +148,15 @@ async fn open(
         }
         Framing::EventStream => SocketAnswer::Stream { body: guard.stream(client) },
     })
+}
+
+/// Refuses a token that was revoked while its socket was being registered.
+fn refuse_revoked(shared: &Shared, principal: &Principal) -> Result<(), Refused> {
+    if shared.verifier.is_revoked(principal, unix_now()) {
+        shared.common.tokens.inc(TokenOutcome::Revoked);
+        return Err(Refusal::unauthorized(TokenError::Revoked.message()).into());
+    }
+    Ok(())
 }
 
 /// The field list of `?fields=`: the outer `None` is no wish, the inner one `{}`.

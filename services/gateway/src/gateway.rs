@@ -14,8 +14,10 @@ use tidewire_telemetry::{METRICS_CONTENT_TYPE, Registry};
 use tokio::time::{Instant, sleep};
 use tracing::info;
 
+use crate::admin::{self, Door};
 use crate::caps::Caps;
 use crate::collect::{Collector, Watcher};
+use crate::control;
 use crate::gate::Gate;
 use crate::health::{self, Health};
 use crate::options::GatewayParts;
@@ -33,7 +35,7 @@ const DRAIN_MARGIN: Duration = Duration::from_secs(1);
 #[derive(Debug, Error)]
 pub enum StartError {
     /// The operating system gave no poll or thread.
-    #[error("a shard or the router could not be started")]
+    #[error("a shard, the router or the follower of the control topic could not be started")]
     Thread(#[from] io::Error),
 }
 
@@ -57,7 +59,7 @@ impl Gateway {
     /// [`StartError`].
     pub fn start(parts: GatewayParts) -> Result<Self, StartError> {
         let GatewayParts { options, model, links, rights, verifier, store, .. } = parts;
-        let GatewayParts { reader, poison, common, metrics, tasks, .. } = parts;
+        let GatewayParts { reader, control, poison, common, metrics, tasks, .. } = parts;
         let (router, seat) = router_thread::seat()?;
         let settings = ShardSettings {
             model: Arc::clone(&model),
@@ -81,12 +83,15 @@ impl Gateway {
             },
             &tasks,
         )?;
+        let (control, control_seat) = control::seat(control);
         let shared = Arc::new(Shared {
             sessions: Sessions::start(store.as_ref(), &metrics, &tasks),
             caps: Caps::new(
                 options.connections_per_tenant_max,
                 options.connections_per_principal_max,
             ),
+            registry: crate::registry::Registry::new(),
+            control,
             options,
             model,
             rights,
@@ -100,21 +105,23 @@ impl Gateway {
             tasks,
             next_connection: AtomicU64::new(1),
         });
+        control_seat.start(&shared)?;
         let public = Site::new()
             .gate(Arc::new(Gate(Arc::clone(&shared))))
             .join(tickets::site(&shared))
+            .join(admin::site(&shared, Door::Public))
             .join(objects::site(&links, &shared.options.public_url));
         let collector = Arc::new(Collector::new(&shared, &poison));
         Ok(Self { shared, public, collector })
     }
 
-    /// Sockets, tickets and the target of `self` links.
+    /// Sockets, tickets, the target of `self` links, and administration of one's own tenant.
     #[must_use]
     pub fn public_site(&self) -> Site {
         self.public.clone()
     }
 
-    /// Health and metrics.
+    /// Health, metrics, and administration of all tenants.
     #[must_use]
     pub fn internal_site(&self, registry: &Registry) -> Site {
         let (collector, registry) = (Arc::clone(&self.collector), registry.clone());
@@ -126,10 +133,12 @@ impl Gateway {
             };
             async move { reply }
         });
-        health::site(&self.shared.health, self.shared.store.clone()).join(metrics)
+        health::site(&self.shared.health, self.shared.store.clone())
+            .join(metrics)
+            .join(admin::site(&self.shared, Door::Internal))
     }
 
-    /// True once every partition is assigned and until a drain begins.
+    /// True once every partition is assigned and the control topic is read, and until a drain begins.
     #[must_use]
     pub fn is_ready(&self) -> bool {
         self.shared.health.is_ready()
@@ -167,8 +176,9 @@ impl Gateway {
         usize::try_from(shared.metrics.connections.get()).unwrap_or(0)
     }
 
-    /// Ends router and shards.
+    /// Ends router, shards and the follower of the control topic.
     pub fn stop(&self) {
+        self.shared.control.stop();
         self.shared.router.stop();
         for shard in self.shared.shards.handles() {
             crate::shared::deliver(shard, Command::Stop);

@@ -1,7 +1,7 @@
 //! Whether a replica is alive and ready.
 //!
-//! Liveness looks at neither Kafka nor Redis. A replica is not ready before all partitions are assigned,
-//! and in drain; Kafka or Redis away later is said in the body and by metrics, with status 200: else one
+//! Liveness looks at neither Kafka nor Redis. A replica is not ready before all partitions are assigned
+//! and the control topic was read, and in drain; Kafka or Redis away later is said in the body and by metrics, with status 200: else one
 //! blip of a broker would empty the load balancer.
 
 use std::sync::Arc;
@@ -15,6 +15,7 @@ use tidewire_store::Store;
 #[derive(Debug, Default)]
 pub(crate) struct Health {
     assigned: AtomicBool,
+    control_read: AtomicBool,
     draining: AtomicBool,
     kafka_fault: AtomicBool,
 }
@@ -22,6 +23,11 @@ pub(crate) struct Health {
 impl Health {
     pub(crate) fn set_assigned(&self) {
         self.assigned.store(true, Ordering::SeqCst);
+    }
+
+    /// The control topic was read to the end that it had at the start.
+    pub(crate) fn set_control_read(&self) {
+        self.control_read.store(true, Ordering::SeqCst);
     }
 
     pub(crate) fn set_draining(&self) {
@@ -36,12 +42,21 @@ impl Health {
         self.assigned.load(Ordering::SeqCst)
     }
 
+    pub(crate) fn is_control_read(&self) -> bool {
+        self.control_read.load(Ordering::SeqCst)
+    }
+
+    /// Whether everything is there that a replica needs before it serves.
+    fn is_started(&self) -> bool {
+        self.is_assigned() && self.is_control_read()
+    }
+
     pub(crate) fn is_draining(&self) -> bool {
         self.draining.load(Ordering::SeqCst)
     }
 
     pub(crate) fn is_ready(&self) -> bool {
-        self.is_assigned() && !self.is_draining()
+        self.is_started() && !self.is_draining()
     }
 
     pub(crate) fn is_kafka_available(&self) -> bool {
@@ -57,7 +72,7 @@ pub(crate) fn site(health: &Arc<Health>, store: Option<Arc<dyn Store>>) -> Site 
             reply(true, &json!({"status": "live"}))
         })
         .route(Method::GET, "/health/startup", move |_: ApiRequest| {
-            let started = startup.is_assigned();
+            let started = startup.is_started();
             async move {
                 reply(started, &json!({"status": if started { "started" } else { "starting" }}))
             }
@@ -76,7 +91,7 @@ fn readiness(health: &Health, store: Option<&dyn Store>) -> Reply {
     };
     let kafka = if health.is_kafka_available() { "available" } else { "away: waiting for it" };
     let degraded = store.starts_with("away") || kafka.starts_with("away");
-    let status = match (health.is_draining(), health.is_assigned()) {
+    let status = match (health.is_draining(), health.is_started()) {
         (true, _) => "draining",
         (false, false) => "starting",
         (false, true) if degraded => "degraded",

@@ -5,21 +5,26 @@
 //! `tidewire-sockets` (shards -> sockets). The way of a client: `gate` (handshake -> registration ->
 //! 101), then `client` (its messages).
 
+mod admin;
 mod admission;
 mod caps;
 mod client;
 mod collect;
+mod control;
 mod gate;
 mod gateway;
 mod health;
 mod objects;
 mod options;
 mod refused;
+mod registry;
+mod revocations;
 mod router_thread;
 mod sessions;
 mod shared;
 mod tickets;
 pub mod wiring;
 
+pub use control::ControlTopic;
 pub use gateway::{Gateway, StartError};
 pub use options::{GatewayOptions, GatewayParts, PoisonSink};

@@ -15,6 +15,8 @@ use tidewire_sockets::ShardOptions;
 use tidewire_store::Store;
 use tidewire_telemetry::{CommonMetrics, GatewayMetrics};
 
+use crate::control::ControlTopic;
+
 /// Everything that configuration decides about a gateway.
 #[derive(Clone, Debug)]
 pub struct GatewayOptions {
@@ -40,6 +42,8 @@ pub struct GatewayOptions {
     pub drain_window: Duration,
     /// The longest retry hint of a drain.
     pub drain_retry: Duration,
+    /// Whether the internal listener is bound to loopback: then whoever reaches it may administer.
+    pub internal_on_loopback: bool,
     /// This deployment's own URL, without a slash at its end.
     pub public_url: String,
 }
@@ -60,6 +64,8 @@ pub struct GatewayParts {
     pub store: Option<Arc<dyn Store>>,
     /// Reads the change topic.
     pub reader: Box<dyn LogReader>,
+    /// The topic of revocations.
+    pub control: ControlTopic,
     /// Takes records that cannot be used.
     pub poison: Arc<dyn PoisonSink>,
     /// Metrics of every service.

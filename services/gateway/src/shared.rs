@@ -14,8 +14,10 @@ use tidewire_store::Store;
 use tidewire_telemetry::{CommonMetrics, GatewayMetrics};
 
 use crate::caps::Caps;
+use crate::control::Control;
 use crate::health::Health;
 use crate::options::GatewayOptions;
+use crate::registry::Registry;
 use crate::router_thread::RouterHandle;
 use crate::sessions::Sessions;
 
@@ -29,6 +31,8 @@ pub(crate) struct Shared {
     pub(crate) shards: Shards,
     pub(crate) router: RouterHandle,
     pub(crate) caps: Arc<Caps>,
+    pub(crate) registry: Arc<Registry>,
+    pub(crate) control: Control,
     pub(crate) health: Arc<Health>,
     pub(crate) common: CommonMetrics,
     pub(crate) metrics: GatewayMetrics,

@@ -4,13 +4,16 @@ use std::sync::Arc;
 
 use anyhow::{Context as _, anyhow};
 use tidewire_assembly::{
-    Checked, StartError, allowed_origins, changes_topic, check, common_metrics, internal_server,
-    prepare_topics, public_server, public_url, quarantine_topic, self_links, start_store,
+    Checked, StartError, allowed_origins, changes_topic, check, common_metrics, control_topic,
+    internal_server, prepare_topics, public_server, public_url, quarantine_topic, self_links,
+    start_store,
 };
 use tidewire_auth::unix_now;
 use tidewire_config::Settings;
 use tidewire_http::{Server, ServerHandle};
-use tidewire_kafka::{EmbeddedBroker, KafkaOptions, PoisonRecord, Quarantine, Reader, StartAt};
+use tidewire_kafka::{
+    EmbeddedBroker, KafkaOptions, PoisonRecord, Quarantine, Reader, StartAt, Writer,
+};
 use tidewire_log::LogRecord;
 use tidewire_router::{SHARDS_MAX, ShardIndex, ShardLimits};
 use tidewire_runtime::Tasks;
@@ -21,6 +24,7 @@ use tidewire_wire::ws::Limits;
 use tokio::time::{Duration, Instant, sleep};
 use tracing::info;
 
+use crate::control::ControlTopic;
 use crate::gateway::Gateway;
 use crate::options::{GatewayOptions, GatewayParts, PoisonSink};
 
@@ -89,11 +93,18 @@ pub async fn wire(
     let internal = Server::bind(internal_server(settings)).await.map_err(bind)?;
     let public_url = public_url(settings, public.local_addr());
     let links = self_links(settings, &public_url)?;
-    let topics = [changes_topic(settings), quarantine_topic(settings)];
+    let topics = [changes_topic(settings), control_topic(settings), quarantine_topic(settings)];
     let embedded = surroundings.embedded.as_ref().map(|(_, broker)| &**broker);
     prepare_topics(settings, &kafka, embedded, &topics).await?;
     let changes = &settings.kafka.changes_topic;
     let reader = Reader::start(&kafka, changes, StartAt::End).map_err(anyhow::Error::new)?;
+    let control = &settings.kafka.control_topic;
+    let control = ControlTopic {
+        reader: Box::new(
+            Reader::start(&kafka, control, StartAt::Earliest).map_err(anyhow::Error::new)?,
+        ),
+        writer: Arc::new(Writer::start(&kafka, control).map_err(anyhow::Error::new)?),
+    };
     let quarantine = Quarantine::start(&kafka, &settings.kafka.quarantine_topic);
     let quarantine = quarantine.map_err(anyhow::Error::new)?;
     // So that the first socket need not wait for the keys; a key server that is away is tried again.
@@ -114,6 +125,7 @@ pub async fn wire(
         verifier,
         store,
         reader: Box::new(reader),
+        control,
         poison: Arc::new(ToQuarantine { quarantine, topic: changes.clone() }),
         common: common_metrics(registry)?,
         metrics: GatewayMetrics::register(registry).map_err(anyhow::Error::new)?,
@@ -204,6 +216,7 @@ fn options(settings: &Settings, development: bool, public_url: &str) -> GatewayO
         ticket_ttl: settings.auth.ticket_ttl,
         drain_window: gateway.drain_window,
         drain_retry: gateway.drain_retry,
+        internal_on_loopback: settings.internal.listen.ip().is_loopback(),
         public_url: public_url.to_owned(),
     }
 }

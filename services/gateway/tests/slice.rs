@@ -2,14 +2,18 @@
 
 #![expect(clippy::unwrap_used, reason = "tests may unwrap")]
 
+mod admin;
+
 use std::collections::HashMap;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::{SinkExt as _, StreamExt as _};
-use tidewire_auth::{AuthOptions, MintClaims, TokenMinter, Verifier, dev_secret, unix_now};
-use tidewire_gateway::{Gateway, GatewayOptions, GatewayParts, PoisonSink};
+use tempfile::TempDir;
+use tidewire_auth::{AuthOptions, MintClaims, Secret, TokenMinter, Verifier, dev_secret, unix_now};
+use tidewire_gateway::{ControlTopic, Gateway, GatewayOptions, GatewayParts, PoisonSink};
 use tidewire_http::{AllowedOrigins, Server, ServerOptions};
 use tidewire_kafka::{EmbeddedBroker, Reader, StartAt, Writer};
 use tidewire_log::{LogRecord, LogWriter as _, NewRecord};
@@ -18,7 +22,7 @@ use tidewire_rights::{RightsOptions, TypeRights};
 use tidewire_router::{SelfLinks, ShardLimits};
 use tidewire_runtime::{Shutdown, Tasks};
 use tidewire_sockets::ShardOptions;
-use tidewire_store::{MemoryLimits, MemoryStore};
+use tidewire_store::{MemoryLimits, MemoryStore, Store};
 use tidewire_telemetry::{CommonMetrics, GatewayMetrics, Registry};
 use tidewire_wire::ws::Limits;
 use tokio_tungstenite::tungstenite::Message;
@@ -35,8 +39,35 @@ impl PoisonSink for NoPoison {
     }
 }
 
+/// What replicas share.
+struct Surroundings {
+    broker: EmbeddedBroker,
+    secret: Secret,
+    folder: TempDir,
+    store: Arc<MemoryStore>,
+}
+
+impl Surroundings {
+    fn new() -> Self {
+        let broker = EmbeddedBroker::start().unwrap();
+        broker.create_topic("changes", 3).unwrap();
+        broker.create_topic("control", 1).unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let secret = dev_secret(&folder.path().join("secret")).unwrap();
+        let store = Arc::new(MemoryStore::new(MemoryLimits::default()));
+        Self { broker, secret, folder, store }
+    }
+
+    fn token(&self, tenant: &str, user: u64, change: impl FnOnce(&mut MintClaims)) -> String {
+        let mut claims = MintClaims::new(tenant, unix_now());
+        claims.user = Some(user);
+        change(&mut claims);
+        TokenMinter::mint(&self.secret, &claims).unwrap()
+    }
+}
+
 struct World {
-    _broker: EmbeddedBroker,
+    _surroundings: Surroundings,
     writer: Writer,
     gateway: Gateway,
     url: String,
@@ -44,18 +75,43 @@ struct World {
 }
 
 async fn start(tasks: &Tasks) -> World {
-    let broker = EmbeddedBroker::start().unwrap();
-    broker.create_topic("changes", 3).unwrap();
-    let writer = Writer::start(&broker.options(), "changes").unwrap();
-    let reader = Reader::start(&broker.options(), "changes", StartAt::End).unwrap();
-    let folder = tempfile::tempdir().unwrap();
+    let surroundings = Surroundings::new();
+    let writer = Writer::start(&surroundings.broker.options(), "changes").unwrap();
+    let token = surroundings.token("demo", 1, |_| {});
+    let Replica { gateway, public, .. } = Replica::start(&surroundings, tasks).await;
+    World { _surroundings: surroundings, writer, gateway, url: format!("ws://{public}"), token }
+}
+
+/// A gateway with its listeners.
+struct Replica {
+    gateway: Gateway,
+    public: SocketAddr,
+    internal: SocketAddr,
+}
+
+impl Replica {
+    async fn start(surroundings: &Surroundings, tasks: &Tasks) -> Self {
+        let registry = Registry::new();
+        let gateway = gateway(surroundings, &registry, tasks);
+        let serve = async |section, site| {
+            let options = ServerOptions::new(section, "127.0.0.1:0".parse().unwrap());
+            let server = Server::bind(options).await.unwrap();
+            let address = server.local_addr();
+            server.serve(site, tasks, tasks.shutdown().clone());
+            address
+        };
+        let public = serve("http", gateway.public_site()).await;
+        let internal = serve("internal", gateway.internal_site(&registry)).await;
+        assert!(gateway.wait_ready(Duration::from_secs(20)).await, "not ready");
+        Self { gateway, public, internal }
+    }
+}
+
+fn gateway(surroundings: &Surroundings, registry: &Registry, tasks: &Tasks) -> Gateway {
+    let Surroundings { broker, folder, store, .. } = surroundings;
     let secret_file = folder.path().join("secret");
-    let secret = dev_secret(&secret_file).unwrap();
-    let mut claims = MintClaims::new("demo", unix_now());
-    claims.user = Some(1);
-    let token = TokenMinter::mint(&secret, &claims).unwrap();
-    let registry = Registry::new();
-    let gateway = Gateway::start(GatewayParts {
+    let reader = Reader::start(&broker.options(), "changes", StartAt::End).unwrap();
+    Gateway::start(GatewayParts {
         options: GatewayOptions {
             shards: 2,
             sockets: ShardOptions {
@@ -75,26 +131,27 @@ async fn start(tasks: &Tasks) -> World {
             ticket_ttl: Duration::from_secs(60),
             drain_window: Duration::from_millis(100),
             drain_retry: Duration::from_secs(1),
+            internal_on_loopback: true,
             public_url: "http://localhost".into(),
         },
         model: Arc::new(Model::vms()),
         links: Arc::new(SelfLinks::new("https://vms.example.com", HashMap::new())),
         rights: Arc::new(TypeRights::new(&RightsOptions::open()).unwrap()),
         verifier: Arc::new(Verifier::new(&AuthOptions::development(&secret_file)).unwrap()),
-        store: Some(Arc::new(MemoryStore::new(MemoryLimits::default()))),
+        store: Some(Arc::clone(store) as Arc<dyn Store>),
         reader: Box::new(reader),
+        control: ControlTopic {
+            reader: Box::new(
+                Reader::start(&broker.options(), "control", StartAt::Earliest).unwrap(),
+            ),
+            writer: Arc::new(Writer::start(&broker.options(), "control").unwrap()),
+        },
         poison: Arc::new(NoPoison),
-        common: CommonMetrics::register(&registry).unwrap(),
-        metrics: GatewayMetrics::register(&registry).unwrap(),
+        common: CommonMetrics::register(registry).unwrap(),
+        metrics: GatewayMetrics::register(registry).unwrap(),
         tasks: tasks.clone(),
     })
-    .unwrap();
-    let options = ServerOptions::new("http", "127.0.0.1:0".parse().unwrap());
-    let server = Server::bind(options).await.unwrap();
-    let url = format!("ws://{}", server.local_addr());
-    server.serve(gateway.public_site(), tasks, tasks.shutdown().clone());
-    assert!(gateway.wait_ready(Duration::from_secs(20)).await, "not ready");
-    World { _broker: broker, writer, gateway, url, token }
+    .unwrap()
 }
 
 fn record(key: &str, header: &str, body: &str) -> NewRecord {

@@ -178,6 +178,11 @@ impl Shard {
                     self.close(slot, code, None, now);
                 }
             }
+            Command::Restart(id, retry) => {
+                if let Some(slot) = self.core.slot(id) {
+                    self.close(slot, CloseCode::Restart, Some(hint(id, retry)), now);
+                }
+            }
             Command::Drain { window, retry } => {
                 let slots: Vec<_> = self.sockets.iter().map(|(slot, s)| (slot, s.id)).collect();
                 let total = slots.len();

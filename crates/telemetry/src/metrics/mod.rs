@@ -15,8 +15,8 @@ pub use family::{
     SECONDS_BUCKETS, Seconds,
 };
 pub use labels::{
-    CaptureOutcome, CloseCode, DropReason, FieldListOutcome, Framing, GapReason, Label,
-    PoisonReason, RefusalReason, SessionOutcome, StoreOperation, TokenOutcome,
+    CaptureOutcome, CloseCode, ControlOutcome, DropReason, FieldListOutcome, Framing, GapReason,
+    Label, PoisonReason, RefusalReason, SessionOutcome, StoreOperation, TokenOutcome,
 };
 pub use reference::reference;
 pub use registry::{METRICS_CONTENT_TYPE, MetricsError, Registry};
