@@ -21,6 +21,8 @@ mod drain;
 mod fields;
 mod frames;
 mod going_live;
+mod links;
+mod log_moves;
 mod outage;
 mod poison;
 mod producers;

@@ -68,6 +68,32 @@ pub(crate) fn add_partitions(bootstrap: &str, name: &str, total: usize) {
     until_partitions(&admin, name, total);
 }
 
+/// Deletes the topic and creates it again, with one partition: the same name, another life.
+pub(crate) fn create_anew(bootstrap: &str, name: &str) {
+    let admin = AdminClient::<DefaultClientContext>::from_config(&config(bootstrap)).unwrap();
+    let gone = block(admin.delete_topics(&[name], &AdminOptions::new())).unwrap();
+    gone.into_iter().for_each(|result| {
+        result.unwrap();
+    });
+    let until = Instant::now() + Duration::from_secs(20);
+    let topic = NewTopic::new(name, 1, TopicReplication::Fixed(1)).set("retention.ms", "-1");
+    // The name is free once the brokers have dropped what it stood for.
+    while block(admin.create_topics([&topic], &AdminOptions::new())).unwrap()[0].is_err() {
+        assert!(Instant::now() < until, "{name} can be created again");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    until_partitions(&admin, name, 1);
+}
+
+/// Deletes all that stands in partition 0, as retention does. The next offset stays.
+pub(crate) fn cut_off(bootstrap: &str, name: &str) {
+    let admin = AdminClient::<DefaultClientContext>::from_config(&config(bootstrap)).unwrap();
+    let mut offsets = TopicPartitionList::new();
+    offsets.add_partition_offset(name, 0, Offset::End).unwrap();
+    let cut = block(admin.delete_records(&offsets, &AdminOptions::new())).unwrap();
+    cut.elements().iter().for_each(|element| element.error().unwrap());
+}
+
 /// A record to write; what is `None` is left out.
 #[derive(Clone, Copy, Default)]
 pub(crate) struct Record<'a> {

@@ -3,6 +3,7 @@
 pub(crate) mod keys;
 pub(crate) mod log;
 pub(crate) mod socket;
+pub(crate) mod stream;
 
 use std::fmt::Write as _;
 use std::net::SocketAddr;
@@ -89,13 +90,17 @@ impl World {
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let (topic, quarantine) = (format!("changes-{number}"), format!("quarantine-{number}"));
         log::create_topic(&bootstrap, &topic, setup.partitions.max(1), "delete");
-        log::create_topic(&bootstrap, &quarantine, 1, "compact");
+        let control = format!("control-{number}");
+        for compacted in [&control, &quarantine] {
+            log::create_topic(&bootstrap, compacted, 1, "compact");
+        }
         let folder = tempfile::tempdir().unwrap();
         let secret = folder.path().join("secret");
         std::fs::write(&secret, SECRET).unwrap();
         let mut common: Vec<(&str, String)> = vec![
             ("kafka.brokers", bootstrap),
             ("kafka.changes_topic", topic.clone()),
+            ("kafka.control_topic", control),
             ("kafka.quarantine_topic", quarantine.clone()),
             ("kafka.partitions", setup.partitions.max(1).to_string()),
             ("kafka.replication_factor", "1".to_owned()),

@@ -9,3 +9,4 @@ pub mod ports;
 pub mod redis;
 pub mod service;
 pub mod tools;
+pub mod watched;

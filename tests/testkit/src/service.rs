@@ -1,15 +1,10 @@
 //! The built services as child processes: on free ports of loopback, configured by the environment, with
 //! their log in a file that is shown when the test fails.
-//!
-//! A second small shell watches over each service: it holds the read end of a pipe whose write end this
-//! process holds, and kills the service when the pipe closes without a word, that is when the test process
-//! has died in whatever way. Nothing is ever killed by name.
 
 use std::fs::{self, File};
-use std::io::Write as _;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail, ensure};
@@ -17,6 +12,7 @@ use tempfile::TempDir;
 
 use crate::http;
 use crate::ports::free_port;
+use crate::watched::Watched;
 
 /// How long a service may take until it is ready.
 const START_TIMEOUT: Duration = Duration::from_secs(60);
@@ -24,8 +20,6 @@ const START_TIMEOUT: Duration = Duration::from_secs(60);
 const LOOK_INTERVAL: Duration = Duration::from_millis(20);
 /// Lines of the log that are shown when a test fails.
 const LINES_SHOWN: usize = 40;
-
-const WATCHER: &str = r#"read -r word || kill -KILL "$1""#;
 
 /// A service with a public and an internal port.
 pub struct Service {
@@ -35,12 +29,7 @@ pub struct Service {
     public: SocketAddr,
     internal: SocketAddr,
     folder: TempDir,
-    running: Option<Running>,
-}
-
-struct Running {
-    child: Child,
-    watcher: Child,
+    running: Option<Watched>,
 }
 
 impl Service {
@@ -85,33 +74,18 @@ impl Service {
     pub fn launch(&mut self) -> anyhow::Result<()> {
         ensure!(self.running.is_none(), "{} runs already", self.binary);
         let log = File::options().create(true).append(true).open(self.log_file())?;
-        let mut child = Command::new(binary(self.binary)?)
-            .args(&self.arguments)
-            .current_dir(self.folder.path())
-            .env_clear()
-            .envs(self.environment.iter().map(|(name, value)| (name, value)))
-            .stdin(Stdio::null())
-            .stdout(log.try_clone()?)
-            .stderr(log)
-            .spawn()
-            .with_context(|| format!("{} does not start", self.binary))?;
-        let watcher = Command::new("sh")
-            .args(["-c", WATCHER, "watcher", &child.id().to_string()])
-            .stdin(Stdio::piped())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn();
-        match watcher {
-            Ok(watcher) => {
-                self.running = Some(Running { child, watcher });
-                Ok(())
-            }
-            Err(error) => {
-                let _ = child.kill();
-                let _ = child.wait();
-                Err(error).context("sh does not start")
-            }
-        }
+        let running = Watched::start(
+            Command::new(binary(self.binary)?)
+                .args(&self.arguments)
+                .current_dir(self.folder.path())
+                .env_clear()
+                .envs(self.environment.iter().map(|(name, value)| (name, value)))
+                .stdin(Stdio::null())
+                .stdout(log.try_clone()?)
+                .stderr(log),
+        )?;
+        self.running = Some(running);
+        Ok(())
     }
 
     /// Waits until `/health/ready` answers 200.
@@ -191,11 +165,7 @@ impl Service {
     /// # Errors
     /// When it does not run.
     pub fn signal(&self, signal: &str) -> anyhow::Result<()> {
-        let running = self.running.as_ref().context("it does not run")?;
-        let pid = running.child.id().to_string();
-        let status = Command::new("kill").args(["-s", signal, &pid]).status()?;
-        ensure!(status.success(), "cannot send {signal} to {}", self.binary);
-        Ok(())
+        self.running.as_ref().context("it does not run")?.signal(signal)
     }
 
     /// The exit code, if it has ended: `Some(None)` is an end by a signal.
@@ -204,9 +174,9 @@ impl Service {
     /// When it was not started.
     pub fn ended(&mut self) -> anyhow::Result<Option<Option<i32>>> {
         let running = self.running.as_mut().context("it was not started")?;
-        let status = running.child.try_wait()?;
+        let status = running.ended()?;
         if status.is_some() {
-            self.forget();
+            self.running = None;
         }
         Ok(status.map(|status| status.code()))
     }
@@ -246,21 +216,13 @@ impl Service {
 
     /// Kills it at once, as a crash does.
     pub fn kill(&mut self) {
-        if let Some(running) = &mut self.running {
-            let _ = running.child.kill();
-            let _ = running.child.wait();
-            self.forget();
-        }
+        self.running = None;
     }
 
-    /// Its pid means nothing any more: the watcher is sent home.
-    fn forget(&mut self) {
-        if let Some(Running { mut watcher, .. }) = self.running.take() {
-            if let Some(input) = watcher.stdin.as_mut() {
-                let _ = input.write_all(b"over\n");
-            }
-            let _ = watcher.wait();
-        }
+    /// Whether it was started, and neither was killed nor is known to have ended.
+    #[must_use]
+    pub fn runs(&self) -> bool {
+        self.running.is_some()
     }
 
     fn log_file(&self) -> PathBuf {
