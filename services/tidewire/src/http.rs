@@ -1,4 +1,4 @@
-//! The way from the command line to a capture service: one POST at a time, over http or https.
+//! The way from the command line to a service: one request at a time, over http or https.
 //!
 //! TLS trusts the certificates of the operating system; `SSL_CERT_FILE` names others. Redirects are not
 //! followed, because a token goes with each request.
@@ -13,7 +13,7 @@ use std::time::Duration;
 use thiserror::Error;
 use ureq::tls::{Certificate, RootCerts, TlsConfig};
 
-pub(crate) use bearer::{Bearer, BearerArgs, BearerError};
+pub(crate) use bearer::{Bearer, BearerArgs, BearerError, secret_text};
 pub(crate) use capture::{Answer, Capture, Line, Outcome, Patience};
 
 /// A request takes no longer, the answer included: capture waits this long for Kafka.
@@ -58,7 +58,7 @@ pub(crate) struct Reply {
     pub(crate) body: String,
 }
 
-/// Posts to one address.
+/// Asks one address.
 #[derive(Clone, Debug)]
 pub(crate) struct HttpClient {
     agent: ureq::Agent,
@@ -112,6 +112,35 @@ impl HttpClient {
         let request = self.agent.post(&self.url);
         let request = request.header("content-type", content_type);
         let sent = request.header("authorization", authorization).send(body);
+        self.reply(sent)
+    }
+
+    /// Sends a request of any method, and waits for the answer on the caller's thread.
+    pub(crate) fn call(
+        &self,
+        method: &str,
+        token: Option<&str>,
+        body: Option<&str>,
+    ) -> Result<Reply, HttpError> {
+        let mut request = ureq::http::Request::builder().method(method).uri(&self.url);
+        if let Some(token) = token {
+            request = request.header("authorization", format!("Bearer {token}"));
+        }
+        let wrong = |_| HttpError::Url(self.url.clone());
+        let sent = match body {
+            Some(body) => {
+                let request = request.header("content-type", "application/json");
+                self.agent.run(request.body(body.to_owned()).map_err(wrong)?)
+            }
+            None => self.agent.run(request.body(()).map_err(wrong)?),
+        };
+        self.reply(sent)
+    }
+
+    fn reply(
+        &self,
+        sent: Result<ureq::http::Response<ureq::Body>, ureq::Error>,
+    ) -> Result<Reply, HttpError> {
         let mut response = sent.map_err(|error| self.error(error))?;
         let header = |name: &str| {
             let value = response.headers().get(name).and_then(|value| value.to_str().ok());

@@ -1,5 +1,6 @@
 //! The command line: everything in one process for development, and the tools around it.
 
+mod admin;
 mod bench;
 mod config;
 mod dev;
@@ -31,6 +32,12 @@ enum Command {
     Publish(publish::Args),
     /// Lets a fleet of ships change, and sends what changes to a capture service or to standard output.
     Simulate(simulate::Args),
+    /// Shows who is connected to gateways, and sends them away.
+    #[command(subcommand)]
+    Sessions(admin::Sessions),
+    /// Takes tokens, users or a tenant their right to be connected, shows that, and gives it back.
+    #[command(subcommand)]
+    Revoke(admin::Revoke),
     /// Prints a token for the development secret.
     Token(token::Args),
     /// Checks, prints or explains the configuration.
@@ -53,6 +60,8 @@ fn main() -> ExitCode {
         Command::Watch(args) => watch::run(args),
         Command::Publish(args) => publish::run(args),
         Command::Simulate(args) => simulate::run(args),
+        Command::Sessions(command) => admin::sessions(command),
+        Command::Revoke(command) => admin::revoke(command),
         Command::Token(args) => token::run(&args),
         Command::Config(args) => config::run(args),
         Command::Bench(args) => bench::run(args),

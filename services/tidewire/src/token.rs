@@ -66,7 +66,7 @@ fn mint(args: &Args) -> Result<String, SecretError> {
 }
 
 /// Reads a duration in whole seconds, minutes, hours or days.
-fn ttl(text: &str) -> Result<Duration, String> {
+pub(crate) fn ttl(text: &str) -> Result<Duration, String> {
     let wrong = || format!("{text:?} is not a duration such as 90s, 15m, 1h or 7d");
     let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
     let unit = match text.get(digits.len()..) {

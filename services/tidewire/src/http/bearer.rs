@@ -26,20 +26,20 @@ const RENEW_BEFORE: Duration = Duration::from_secs(300);
 pub(crate) struct BearerArgs {
     /// The token. Without it or a file, one is minted from the development secret (.tidewire/dev-secret).
     #[arg(long, env = "TIDEWIRE_TOKEN", hide_env_values = true, value_parser = secret_text)]
-    token: Option<SecretText>,
+    pub(crate) token: Option<SecretText>,
     /// A file that holds the token, read anew for each connection. It goes before --token.
     #[arg(long, value_name = "FILE")]
-    token_file: Option<PathBuf>,
+    pub(crate) token_file: Option<PathBuf>,
     /// A file with the secret to mint tokens from, instead of the development secret.
     #[arg(long, value_name = "FILE")]
-    secret_file: Option<PathBuf>,
+    pub(crate) secret_file: Option<PathBuf>,
     /// The tenant of a minted token.
     #[arg(long, default_value = "demo")]
     pub(crate) tenant: String,
 }
 
 #[expect(clippy::unnecessary_wraps, reason = "the form that clap asks for")]
-fn secret_text(text: &str) -> Result<SecretText, std::convert::Infallible> {
+pub(crate) fn secret_text(text: &str) -> Result<SecretText, std::convert::Infallible> {
     Ok(SecretText::new(text.trim()))
 }
 
