@@ -36,16 +36,6 @@ impl Plan {
     }
 }
 
-/// What happens to the frames of a subscription that ends.
-#[cfg_attr(not(test), expect(dead_code, reason = "shards do not conflate yet"))]
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum LaneFrames {
-    /// They are sent, and nothing is merged with them any more.
-    Stay,
-    /// They are taken out, but for one that is partly written.
-    Go,
-}
-
 /// An object as one subscription sees it: frames are merged for each by itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct ObjectRef<'a> {
@@ -156,13 +146,11 @@ impl WaitingEvents {
         Some(place)
     }
 
-    /// Forgets all frames of a subscription and says at which places they stand, the first one first.
-    pub(crate) fn take_lane(&mut self, lane: usize) -> Vec<usize> {
-        let mut taken = Vec::new();
-        for (at, place) in self.places.iter_mut().enumerate() {
+    /// Forgets all frames of a subscription.
+    pub(crate) fn forget_lane(&mut self, lane: usize) {
+        for place in &mut self.places {
             if place.as_ref().is_some_and(|w| w.event.lane == lane) {
                 *place = None;
-                taken.push(at);
             }
         }
         let (first, places) = (self.first, &self.places);
@@ -171,7 +159,6 @@ impl WaitingEvents {
             at.and_then(|at| places.get(at)).is_some_and(Option::is_some)
         };
         self.newest.retain(|newest| waits(newest.number));
-        taken
     }
 
     /// Begins anew and hands over what stood at each place, so that it can be put in again.

@@ -118,7 +118,7 @@ impl Encoders {
             let start = self.scratch.len();
             let links = self.links.base(&event.route.tenant);
             let out = (&mut self.scratch, &mut self.object);
-            let done = encode(out, mask, event, role, links);
+            let done = encode(out, mask, event, role, event.operation, links);
             *cached =
                 Cached { event: self.event, span: done.then_some((start, self.scratch.len())) };
         }
@@ -127,11 +127,30 @@ impl Encoders {
     }
 }
 
+impl Encoders {
+    /// Appends the body of the event as if it were of another operation; false if it can't be made.
+    pub(crate) fn body_as(
+        &mut self,
+        at: usize,
+        event: &RoutedEvent,
+        role: Role,
+        operation: Operation,
+        out: &mut Vec<u8>,
+    ) -> bool {
+        let Some(encoder) = self.encoders.get(at) else { return false };
+        let mask = encoder.key.as_ref().map(|key| &key.mask);
+        let links = self.links.base(&event.route.tenant);
+        encode((out, &mut self.object), mask, event, role, operation, links)
+    }
+}
+
+/// Appends the body; `operation` is the one that it names.
 fn encode(
     (out, object): (&mut Vec<u8>, &mut Vec<u8>),
     mask: Option<&FieldMask>,
     event: &RoutedEvent,
     role: Role,
+    operation: Operation,
     self_base: &str,
 ) -> bool {
     let target = Target { object_type: &event.route.object_type, is_main: role == Role::Main };
@@ -165,7 +184,7 @@ fn encode(
         id: event.id,
         time_ms: event.time_ms,
         object_type,
-        event: event.operation,
+        event: operation,
         object: value,
         key: &event.key,
         self_base,

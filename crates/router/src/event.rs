@@ -5,7 +5,9 @@ use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 use tidewire_event::image::{Body, BodyError, BodyLimits};
-use tidewire_event::{FrameId, KeyKind, ObjectKey, ObjectType, OldImage, Operation, Tenant};
+use tidewire_event::{
+    FrameId, KeyKind, LeaderEpoch, ObjectKey, ObjectType, OldImage, Operation, Tenant,
+};
 
 /// Tenant and type of a route; one allocation shared by all events of the pair.
 #[derive(Debug, PartialEq, Eq)]
@@ -43,6 +45,8 @@ pub struct OwnerRef {
 pub struct RoutedEvent {
     /// Partition and offset of the record.
     pub id: FrameId,
+    /// The leader epoch that the record was written in.
+    pub epoch: LeaderEpoch,
     /// The event time, in milliseconds since the Unix epoch.
     pub time_ms: i64,
     /// What happened.
@@ -72,6 +76,7 @@ impl RoutedEvent {
     )]
     pub fn new(
         id: FrameId,
+        epoch: LeaderEpoch,
         time_ms: i64,
         operation: Operation,
         route: Arc<TypeRoute>,
@@ -84,6 +89,7 @@ impl RoutedEvent {
         let (body, reported) = (OnceLock::new(), AtomicBool::new(false));
         Self {
             id,
+            epoch,
             time_ms,
             operation,
             route,

@@ -13,8 +13,10 @@
 //! connection; nothing here waits, sleeps, reads a clock or touches a socket.
 
 mod conflate;
+mod decode;
 mod encode;
 mod event;
+mod fold;
 mod interest;
 mod links;
 mod matching;
@@ -23,15 +25,20 @@ mod recent;
 mod router;
 mod shard;
 mod view;
+mod window;
 
+pub use decode::SOURCE_CAPTURE;
 pub use event::{OwnerRef, RoutedEvent, TypeRoute};
+pub use fold::{Fold, FoldTooLarge};
 pub use interest::InterestTable;
 pub use links::SelfLinks;
-pub use router::{Poison, Routed, Router, RouterStats, SOURCE_CAPTURE, ShardItem};
+pub use router::{Poison, Routed, Router, RouterStats, ShardItem};
 pub use shard::{
-    Detached, Keep, Notice, ShardCore, ShardLimits, ShardSettings, ShardStats, Sink, Written,
+    Detached, HistoryOutcome, HistoryReply, Keep, Notice, Now, Proof, ShardCore, ShardLimits,
+    ShardSettings, ShardStats, Sink, Snapshot, Want, Written,
 };
-pub use view::{ConnectionId, Framing, Subscription};
+pub use view::{ConnectionId, Framing, OnSlow, Opening, Start, SubId, Subscription};
+pub use window::{Found, Window};
 
 /// The number of a shard of this replica, from 0.
 pub type ShardIndex = u16;

@@ -14,7 +14,7 @@ use std::sync::Arc;
 
 use tidewire_event::{ObjectKey, ObjectType, Operation};
 
-use crate::conflate::{Event, LaneFrames, ObjectRef, Plan, WaitingEvents};
+use crate::conflate::{Event, ObjectRef, Plan, WaitingEvents};
 
 /// Most bytes gathered for one write.
 const GATHER_BYTES_MAX: usize = 64 * 1024;
@@ -136,7 +136,6 @@ impl SendQueue {
     }
 }
 
-#[cfg_attr(not(test), expect(dead_code, reason = "shards do not conflate yet"))]
 impl SendQueue {
     /// What becomes of a new frame of an object: it depends on the last one of the same lane and object
     /// that waits.
@@ -189,18 +188,11 @@ impl SendQueue {
     }
 
     /// A subscription ended: nothing is merged with its frames any more, and its lane may be given anew.
-    /// How many bytes were taken out. Looks at the whole queue.
-    pub(crate) fn remove_lane(&mut self, lane: usize, frames: LaneFrames) -> usize {
-        let Some(merging) = &mut self.merging else { return 0 };
-        let places = merging.events.take_lane(lane);
-        if frames == LaneFrames::Stay {
-            return 0;
+    /// Looks at the whole queue.
+    pub(crate) fn remove_lane(&mut self, lane: usize) {
+        if let Some(merging) = &mut self.merging {
+            merging.events.forget_lane(lane);
         }
-        let begun = self.begun();
-        let places = places.into_iter().filter(|at| !(begun && *at == 0));
-        let bytes = places.map(|at| self.empty(at)).sum();
-        self.close_up();
-        bytes
     }
 
     /// Leaves an empty place; how many bytes stood there.

@@ -1,35 +1,42 @@
 //! The router: records and registrations in one order, in; routed items per shard, out.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use bytes::Bytes;
-use tidewire_event::{
-    FrameId, NextOffset, ObjectType, Partition, RecordError, RecordHeader, RecordKey,
-    percent_encode,
-};
-use tidewire_log::{LogEvent, LogRecord};
+use tidewire_event::{FrameId, LeaderEpoch, Partition, Position, Positions, RecordError};
+use tidewire_fields::FieldMask;
+use tidewire_log::{GapReason, LogEvent, LogRecord};
 use tidewire_model::Model;
+use tidewire_rights::PermissionClass;
 use tidewire_wire::definition::Definition;
 
 use crate::ShardIndex;
-use crate::event::{OwnerRef, RoutedEvent};
+use crate::decode::{Decoded, decode};
+use crate::event::RoutedEvent;
 use crate::interest::InterestTable;
-use crate::recent::RecentChanges;
-use crate::view::{ConnectionId, Subscription};
-
-/// The `source` of records whose header names every owner that the images tell.
-pub const SOURCE_CAPTURE: &str = "capture";
+use crate::recent::Recent;
+use crate::view::{ConnectionId, Opening, SubId, Subscription};
+use crate::window::Window;
 
 /// What a shard is handed, in order.
 #[derive(Debug)]
 pub enum ShardItem {
     /// A change event that somebody on the shard may want.
     Event(Arc<RoutedEvent>),
-    /// A connection whose subscription holds from here on.
-    Attach(ConnectionId, Box<Subscription>),
-    /// Changes may be missing: every connection is told.
-    Gap,
+    /// A connection, and the subscription that it comes with; the positions are the router's at its
+    /// registration.
+    Open(ConnectionId, Box<Opening>, Option<Box<Subscription>>, Arc<Positions>),
+    /// One more subscription of a connection, and the router's positions at its registration.
+    Subscribe(ConnectionId, Box<Subscription>, Arc<Positions>),
+    /// A subscription of a connection ends.
+    Unsubscribe(ConnectionId, SubId),
+    /// A subscription of a connection has another field list from here on.
+    SetMask(ConnectionId, SubId, Option<FieldMask>),
+    /// A connection has other rights from here on.
+    SetClass(ConnectionId, PermissionClass),
+    /// The router's positions: everything before them that concerns the shard has been handed over.
+    Tick(Arc<Positions>),
+    /// Changes may be missing: every subscription is told. Reading goes on at these positions.
+    Gap(GapReason, Arc<Positions>),
 }
 
 /// A record that cannot be used.
@@ -48,6 +55,8 @@ pub enum Routed {
     To(u32),
     /// A change that was published before; dropped.
     Repeated,
+    /// A version of its object that is older than what was routed before; dropped.
+    Stale,
     /// It goes to quarantine.
     Poison(Poison),
     /// Not a record.
@@ -63,6 +72,8 @@ pub struct RouterStats {
     pub routed: u64,
     /// Changes published again and dropped.
     pub repeated: u64,
+    /// Changes dropped because a newer version of their object was routed before.
+    pub stale: u64,
     /// Records that went to quarantine.
     pub poison: u64,
 }
@@ -71,144 +82,195 @@ pub struct RouterStats {
 #[derive(Debug)]
 pub struct Router {
     interest: InterestTable,
-    positions: BTreeMap<Partition, NextOffset>,
-    recent: RecentChanges,
+    positions: Positions,
+    /// The positions as they were handed out last; `None` once they have moved.
+    shared: Option<Arc<Positions>>,
+    /// True if they have moved since all shards were told.
+    untold: bool,
+    window: Arc<Window>,
+    recent: Recent,
     batches: Vec<Vec<ShardItem>>,
     stats: RouterStats,
 }
 
 impl Router {
-    /// A router in front of `shards` shards.
+    /// A router in front of `shards` shards, which fills the window.
     #[must_use]
-    pub fn new(model: Arc<Model>, shards: ShardIndex) -> Self {
+    pub fn new(model: Arc<Model>, shards: ShardIndex, window: Arc<Window>) -> Self {
         Self {
             interest: InterestTable::new(model),
-            positions: BTreeMap::new(),
-            recent: RecentChanges::default(),
+            positions: Positions::new("".into()),
+            shared: None,
+            untold: false,
+            window,
+            recent: Recent::default(),
             batches: (0..shards).map(|_| Vec::new()).collect(),
             stats: RouterStats::default(),
         }
     }
 
-    /// Applies a registration: everything routed from here on reaches the connection.
+    /// Registers a connection, with its first subscription if it comes with one: everything routed from
+    /// here on reaches it.
+    pub fn open(
+        &mut self,
+        shard: ShardIndex,
+        id: ConnectionId,
+        opening: Opening,
+        subscription: Option<Subscription>,
+    ) {
+        if let Some(subscription) = &subscription {
+            self.interest.add(shard, &subscription.definition);
+        }
+        let positions = self.share();
+        let subscription = subscription.map(Box::new);
+        self.push(shard, ShardItem::Open(id, Box::new(opening), subscription, positions));
+    }
+
+    /// Registers one more subscription of a connection.
     pub fn subscribe(&mut self, shard: ShardIndex, id: ConnectionId, subscription: Subscription) {
         self.interest.add(shard, &subscription.definition);
-        self.push(shard, ShardItem::Attach(id, Box::new(subscription)));
+        let positions = self.share();
+        self.push(shard, ShardItem::Subscribe(id, Box::new(subscription), positions));
+    }
+
+    /// Ends a subscription of a connection, in its turn. The shard answers with what it detached.
+    pub fn unsubscribe(&mut self, shard: ShardIndex, id: ConnectionId, sub: SubId) {
+        self.push(shard, ShardItem::Unsubscribe(id, sub));
+    }
+
+    /// Changes the field list of a subscription, in its turn.
+    pub fn set_mask(
+        &mut self,
+        shard: ShardIndex,
+        id: ConnectionId,
+        sub: SubId,
+        mask: Option<FieldMask>,
+    ) {
+        self.push(shard, ShardItem::SetMask(id, sub, mask));
+    }
+
+    /// Changes the rights of a connection, in its turn.
+    pub fn set_class(&mut self, shard: ShardIndex, id: ConnectionId, class: PermissionClass) {
+        self.push(shard, ShardItem::SetClass(id, class));
     }
 
     /// Takes a subscription out of the interest table; its shard has forgotten it already.
-    pub fn unsubscribe(&mut self, shard: ShardIndex, definition: &Definition) {
+    pub fn detach(&mut self, shard: ShardIndex, definition: &Definition) {
         self.interest.remove(shard, definition);
+    }
+
+    /// Tells every shard where the router stands, if that has moved since it was told last. Call it
+    /// several times a second: cursors of idle subscriptions rest on it.
+    pub fn tick(&mut self) {
+        if std::mem::take(&mut self.untold) {
+            let positions = self.share();
+            self.push_all(|| ShardItem::Tick(Arc::clone(&positions)));
+        }
     }
 
     /// Takes one event of the log.
     pub fn handle(&mut self, event: &LogEvent<'_>) -> Routed {
         match event {
             LogEvent::Record(record) => {
-                self.positions.insert(record.partition, record.offset.next());
+                let position = Position { next: record.offset.next(), epoch: record.leader_epoch };
+                self.move_to(record.partition, position);
                 self.stats.received += 1;
-                let id = FrameId { partition: record.partition, offset: record.offset };
-                return self.route(id, record).unwrap_or_else(|reason| {
+                // Before it is routed: the window reaches at least as far as any shard.
+                self.window.append(record);
+                return self.route(record).unwrap_or_else(|reason| {
                     self.stats.poison += 1;
+                    let id = FrameId { partition: record.partition, offset: record.offset };
                     Routed::Poison(Poison { id, reason })
                 });
             }
-            LogEvent::EndOfPartition { partition, next }
-            | LogEvent::Assigned { partition, next } => {
-                self.positions.insert(*partition, *next);
+            LogEvent::Topic(id) => {
+                if **self.positions.topic() != **id {
+                    self.positions = Positions::new((*id).into());
+                    self.moved();
+                }
             }
-            LogEvent::Gap { partition, next, .. } => {
-                self.positions.insert(*partition, *next);
-                self.gap();
+            LogEvent::EndOfPartition { partition, next } => {
+                let epoch =
+                    self.positions.get(*partition).map_or(LeaderEpoch::UNKNOWN, |p| p.epoch);
+                self.move_to(*partition, Position { next: *next, epoch });
+                self.window.pass(*partition, *next);
+            }
+            LogEvent::Assigned { partition, next } => {
+                self.move_to(*partition, Position::at(*next));
+                self.window.pass(*partition, *next);
+            }
+            LogEvent::Gap { partition, next, reason } => {
+                self.move_to(*partition, Position::at(*next));
+                self.window.reset(*partition, *next);
+                self.gap(*reason);
             }
             LogEvent::Recreated => {
-                self.positions.clear();
+                self.positions = Positions::new("".into());
+                self.moved();
+                self.window.clear();
                 self.recent.clear();
-                self.gap();
+                self.gap(GapReason::Recreated);
             }
             LogEvent::Fault(_) | LogEvent::Recovered => {}
         }
         Routed::Note
     }
 
-    fn gap(&mut self) {
-        for batch in &mut self.batches {
-            batch.push(ShardItem::Gap);
-        }
+    fn move_to(&mut self, partition: Partition, position: Position) {
+        self.positions.set(partition, position);
+        self.moved();
     }
 
-    fn route(&mut self, id: FrameId, record: &LogRecord<'_>) -> Result<Routed, RecordError> {
-        if record.header_count > 1 {
-            return Err(RecordError::ManyHeaders);
-        }
-        let raw_key = record.key.ok_or(RecordError::NoKey)?;
-        let key = RecordKey::parse(raw_key)?;
-        let header = RecordHeader::of_record(record.header, record.payload.is_some())?;
-        self.interest.check_key(key.object_type, &key.key)?;
-        // The table is keyed by the record key's own spelling; `parse` has accepted only that.
-        let tenant = percent_encode(&key.tenant);
-        let raw_object = percent_encode(&key.key);
-        let wanted = self.interest.wanted(&tenant, key.object_type, &raw_object, &header.owners);
-        let Some(wanted) = wanted else { return Ok(Routed::To(0)) };
-        let mut shards = wanted.direct | wanted.named;
-        // Capture has read the images: its list of owners is whole. Of another producer's records the
-        // shards look into the images themselves, and share one parse.
-        let look_for_owners = wanted.from_above != 0
-            && record.payload.is_some()
-            && header.source.as_deref() != Some(SOURCE_CAPTURE);
-        if look_for_owners {
-            shards |= wanted.from_above;
-        }
-        if shards == 0 {
-            return Ok(Routed::To(0));
-        }
-        let object_key = wanted
-            .route
-            .parse_key(&key.key)
-            .ok_or(RecordError::Id("the object key", tidewire_event::IdError::IntegerKey))?;
-        let owners =
-            if wanted.named | wanted.from_above == 0 { Vec::new() } else { self.owners(&header)? };
-        if let Some(change_id) = header.change_id.as_deref()
-            && !self.recent.insert(raw_key, change_id)
-        {
-            self.stats.repeated += 1;
-            return Ok(Routed::Repeated);
-        }
-        let event = Arc::new(RoutedEvent::new(
-            id,
-            record.timestamp_ms,
-            header.operation,
-            wanted.route,
-            object_key,
-            header.old_image,
-            owners.into_boxed_slice(),
-            look_for_owners,
-            record.payload.map(Bytes::copy_from_slice),
-        ));
-        for (shard, batch) in self.batches.iter_mut().enumerate() {
-            if shards >> shard & 1 == 1 {
-                batch.push(ShardItem::Event(Arc::clone(&event)));
+    fn moved(&mut self) {
+        self.shared = None;
+        self.untold = true;
+    }
+
+    fn gap(&mut self, reason: GapReason) {
+        let positions = self.share();
+        self.push_all(|| ShardItem::Gap(reason, Arc::clone(&positions)));
+    }
+
+    fn route(&mut self, record: &LogRecord<'_>) -> Result<Routed, RecordError> {
+        match decode(&self.interest, &mut self.recent, record)? {
+            Decoded::Unwanted => Ok(Routed::To(0)),
+            Decoded::Repeated => {
+                self.stats.repeated += 1;
+                Ok(Routed::Repeated)
+            }
+            Decoded::Stale => {
+                self.stats.stale += 1;
+                Ok(Routed::Stale)
+            }
+            Decoded::Event(event, shards) => {
+                let event = Arc::new(*event);
+                for (shard, batch) in self.batches.iter_mut().enumerate() {
+                    if shards >> shard & 1 == 1 {
+                        batch.push(ShardItem::Event(Arc::clone(&event)));
+                    }
+                }
+                self.stats.routed += 1;
+                Ok(Routed::To(shards.count_ones()))
             }
         }
-        self.stats.routed += 1;
-        Ok(Routed::To(shards.count_ones()))
-    }
-
-    fn owners(&self, header: &RecordHeader<'_>) -> Result<Vec<OwnerRef>, RecordError> {
-        let mut owners = Vec::with_capacity(header.owners.len());
-        for owner in &header.owners {
-            let object_type = ObjectType::new(owner.object_type).map_err(|_| RecordError::Owner)?;
-            let key =
-                self.interest.parse_key(&object_type, &owner.key).ok_or(RecordError::Owner)?;
-            owners.push(OwnerRef { object_type, key });
-        }
-        Ok(owners)
     }
 
     fn push(&mut self, shard: ShardIndex, item: ShardItem) {
         if let Some(batch) = self.batches.get_mut(usize::from(shard)) {
             batch.push(item);
         }
+    }
+
+    fn push_all(&mut self, item: impl Fn() -> ShardItem) {
+        for batch in &mut self.batches {
+            batch.push(item());
+        }
+    }
+
+    /// The positions, shared until they move.
+    pub fn share(&mut self) -> Arc<Positions> {
+        let positions = &self.positions;
+        Arc::clone(self.shared.get_or_insert_with(|| Arc::new(positions.clone())))
     }
 
     /// Takes what has gathered for a shard.
@@ -225,7 +287,7 @@ impl Router {
 
     /// The next offset in each partition: all records before it have been routed.
     #[must_use]
-    pub const fn positions(&self) -> &BTreeMap<Partition, NextOffset> {
+    pub const fn positions(&self) -> &Positions {
         &self.positions
     }
 

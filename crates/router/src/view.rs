@@ -1,6 +1,6 @@
 //! Views: what many connections have in common.
 //!
-//! A view is a distinct (definition, field list, permission class, framing). It keeps an append-only log
+//! A view is a distinct (definition, field list, permission class, framing, name on the connection). It keeps an append-only log
 //! of encoded frames and the list of its connections; a connection holds a position in that log, so a
 //! burst is one contiguous write.
 //!
@@ -15,9 +15,11 @@
 
 use std::sync::Arc;
 
+use tidewire_event::Positions;
 use tidewire_fields::FieldMask;
 use tidewire_rights::PermissionClass;
 use tidewire_wire::definition::Definition;
+use tidewire_wire::{sse, v1, ws};
 
 /// The number of a connection, unique in the life of a process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -30,6 +32,8 @@ pub enum Framing {
     WebSocket,
     /// A `data:` block of a Server-Sent Events stream each.
     EventStream,
+    /// A WebSocket text message of `tidewire.v1` each.
+    V1,
 }
 
 impl Framing {
@@ -39,14 +43,7 @@ impl Framing {
         match self {
             Self::WebSocket => "websocket",
             Self::EventStream => "sse",
-        }
-    }
-
-    /// Appends an error body as a message.
-    pub(crate) fn push_error(self, out: &mut Vec<u8>, body: &[u8]) {
-        match self {
-            Self::WebSocket => self.push(out, body, b""),
-            Self::EventStream => tidewire_wire::sse::push_event(out, "error", &[body]),
+            Self::V1 => "tidewire.v1",
         }
     }
 
@@ -57,7 +54,7 @@ impl Framing {
         while end < at {
             let rest = bytes.get(end..).unwrap_or_default();
             let frame = match self {
-                Self::WebSocket => web_socket_frame(rest),
+                Self::WebSocket | Self::V1 => web_socket_frame(rest),
                 Self::EventStream => rest.windows(2).position(|w| w == b"\n\n").map(|n| n + 2),
             };
             end += frame.unwrap_or(rest.len()).max(1);
@@ -65,15 +62,41 @@ impl Framing {
         end.min(bytes.len())
     }
 
-    /// Appends one message with its framing; `body` is JSON text without line breaks.
-    pub(crate) fn push(self, out: &mut Vec<u8>, body: &[u8], suffix: &[u8]) {
+    /// Appends one event with its framing; `body` is open JSON text without line breaks.
+    pub(crate) fn push_event(self, out: &mut Vec<u8>, kind: EventKind, body: &[u8], suffix: &[u8]) {
         match self {
             Self::WebSocket => {
-                tidewire_wire::ws::encode_text_header(out, body.len() + suffix.len());
+                ws::encode_text_header(out, body.len() + suffix.len());
                 out.extend_from_slice(body);
                 out.extend_from_slice(suffix);
             }
-            Self::EventStream => tidewire_wire::sse::push_message(out, &[body, suffix]),
+            Self::EventStream => sse::push_message(out, &[body, suffix]),
+            Self::V1 => {
+                let prefix = kind.prefix();
+                let body = v1::frames::body_members(body);
+                ws::encode_text_header(out, prefix.len() + body.len() + suffix.len());
+                out.extend_from_slice(prefix);
+                out.extend_from_slice(body);
+                out.extend_from_slice(suffix);
+            }
+        }
+    }
+}
+
+/// What an event's body is sent as.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum EventKind {
+    /// A change.
+    Change,
+    /// An object of a snapshot (`tidewire.v1`).
+    Snapshot,
+}
+
+impl EventKind {
+    const fn prefix(self) -> &'static [u8] {
+        match self {
+            Self::Change => v1::frames::EVENT_PREFIX,
+            Self::Snapshot => v1::frames::SNAPSHOT_PREFIX,
         }
     }
 }
@@ -91,7 +114,45 @@ fn web_socket_frame(bytes: &[u8]) -> Option<usize> {
     }
 }
 
-/// What a connection asked for.
+/// What a client calls its subscription (`tidewire.v1`).
+pub type SubId = Arc<str>;
+
+/// What a connection is, whatever it subscribes to.
+#[derive(Clone, Debug)]
+pub struct Opening {
+    /// How frames are put on its stream.
+    pub framing: Framing,
+    /// True if its client's pongs prove what it has received: it belongs to a named session.
+    pub proves: bool,
+    /// Frames that come before all others, framed already.
+    pub greeting: Vec<u8>,
+}
+
+/// What becomes of a subscription whose frames cannot be written as fast as they come.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OnSlow {
+    /// The connection is closed, to resume later.
+    #[default]
+    Disconnect,
+    /// Waiting frames of one object are merged.
+    Conflate,
+}
+
+/// Where a subscription starts.
+#[derive(Clone, Debug, Default)]
+pub enum Start {
+    /// At the router's positions of its registration.
+    #[default]
+    Now,
+    /// At these: it reads what it missed first.
+    At(Arc<Positions>),
+    /// At the router's positions, after a gap: what it asked for cannot be had.
+    Gap(v1::GapReason),
+    /// Where the snapshot ends that is being taken: see [`crate::ShardCore::snapshot`].
+    Snapshot,
+}
+
+/// What a connection subscribes to.
 #[derive(Clone, Debug)]
 pub struct Subscription {
     /// Which changes.
@@ -100,10 +161,14 @@ pub struct Subscription {
     pub mask: Option<FieldMask>,
     /// What its principal may read.
     pub class: PermissionClass,
-    /// How it is sent.
-    pub framing: Framing,
-    /// Frames that come before all others, framed already.
-    pub greeting: Vec<u8>,
+    /// Its name on the connection: in `tidewire.v1` always, elsewhere never.
+    pub sub: Option<SubId>,
+    /// Where it starts.
+    pub start: Start,
+    /// Whether a snapshot follows a gap.
+    pub snapshot: bool,
+    /// What becomes of it if its client is slow.
+    pub on_slow: OnSlow,
 }
 
 /// What makes two subscriptions one view.
@@ -113,17 +178,29 @@ pub(crate) struct ViewKey {
     pub(crate) mask: Option<FieldMask>,
     pub(crate) class: PermissionClass,
     pub(crate) framing: Framing,
+    pub(crate) proves: bool,
+    pub(crate) sub: Option<SubId>,
 }
 
-impl From<&Subscription> for ViewKey {
-    fn from(s: &Subscription) -> Self {
-        Self {
-            definition: Arc::clone(&s.definition),
-            mask: s.mask.clone(),
-            class: s.class.clone(),
-            framing: s.framing,
+impl ViewKey {
+    /// What stands behind the events of the view, and how often: see `shard/stamp.rs`.
+    pub(crate) const fn stamps(&self) -> Stamps {
+        match (self.framing, self.proves) {
+            (Framing::WebSocket, false) => Stamps::None,
+            (Framing::WebSocket, true) => Stamps::Marks,
+            (Framing::EventStream | Framing::V1, _) => Stamps::Cursors,
         }
     }
+}
+
+/// What tells the clients of a view, or us, how far they have come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Stamps {
+    None,
+    /// Pings, whose pongs prove what was received.
+    Marks,
+    /// Cursors.
+    Cursors,
 }
 
 #[derive(Debug)]
@@ -136,9 +213,9 @@ pub(crate) struct View {
     /// Encoded frames from `base` on.
     log: Vec<u8>,
     base: u64,
-    /// Its connections, in no order.
+    /// Its live subscriptions, by their lanes, in no order.
     pub(crate) members: Vec<usize>,
-    /// Those of them that hold a queue of their own.
+    /// Those of them whose connection holds a queue of its own.
     pub(crate) queued: Vec<usize>,
     /// Members before it have been looked at in this circle.
     cursor: usize,
@@ -150,6 +227,12 @@ pub(crate) struct View {
     pub(crate) dirty: bool,
     /// The last event that was matched, so that one event is taken once.
     pub(crate) stamp: u64,
+    /// How many of its subscriptions are catching up: they are no members.
+    pub(crate) readers: usize,
+    /// When the last mark or cursor was appended, in milliseconds of the owner's clock.
+    pub(crate) stamped_at: u64,
+    /// True while events wait for the mark or cursor behind them.
+    pub(crate) unstamped: bool,
 }
 
 impl View {
@@ -167,6 +250,9 @@ impl View {
             circle_end: 0,
             dirty: false,
             stamp: 0,
+            readers: 0,
+            stamped_at: 0,
+            unstamped: false,
         }
     }
 

@@ -1,7 +1,12 @@
 //! What a shard asks of whoever understands the clients' messages.
 
+use std::sync::Arc;
+
+use tidewire_event::{FrameId, Positions, TopicId};
 use tidewire_fields::FieldMask;
-use tidewire_router::RoutedEvent;
+use tidewire_log::HistoryRequest;
+use tidewire_router::{RoutedEvent, ShardIndex, SubId};
+use tidewire_wire::definition::Definition;
 use tidewire_wire::error::CloseCode;
 
 /// The meaning of one connection: what its messages ask for, and what its end means. Called on the
@@ -15,6 +20,23 @@ pub trait Client: Send + Sync {
 
     /// The connection is closing or gone; called once.
     fn on_closed(&self, why: Closed);
+
+    /// The client has proven to have received everything before these positions; `busy` if something was
+    /// sent since the proof before.
+    fn on_proof(&self, _positions: &Arc<Positions>, _busy: bool) {}
+
+    /// A subscription needs a snapshot anew: [`crate::Command::Snapshot`] answers, whatever comes of it.
+    fn on_snapshot_wanted(&self, _sub: Option<&SubId>, _definition: &Arc<Definition>) {}
+
+    /// When [`Client::on_time`] wants to be called, in seconds since the Unix epoch.
+    fn wants_time_at(&self) -> i64 {
+        i64::MAX
+    }
+
+    /// The time has come. It must be another one by then, or never.
+    fn on_time(&self, _now_ms: i64) -> Reaction {
+        Reaction::Ignore
+    }
 }
 
 /// What a message leads to.
@@ -22,8 +44,13 @@ pub trait Client: Send + Sync {
 pub enum Reaction {
     /// Nothing.
     Ignore,
-    /// A new field list is in force from here on; `None` is the message with the reference.
-    SetMask(Option<FieldMask>),
+    /// A new field list is in force from here on; `None` is the message with the reference. The name is
+    /// that of the subscription, where it has one.
+    SetMask(Option<SubId>, Option<FieldMask>),
+    /// The client is told when a record has passed its subscriptions.
+    Await(FrameId),
+    /// The client is closed.
+    Close(CloseCode),
     /// The client is told this (JSON), and nothing else happens.
     Tell(Vec<u8>),
 }
@@ -39,6 +66,12 @@ pub enum Closed {
     Silent,
     /// It never came: the upgrade failed.
     Aborted,
+}
+
+/// Where a shard asks for records that are not in memory. It must not block.
+pub trait HistoryDesk: Send + Sync {
+    /// Takes a request, to be answered by [`crate::Command::History`]; false if there is no room for it.
+    fn ask(&self, shard: ShardIndex, topic: &TopicId, request: HistoryRequest) -> bool;
 }
 
 /// Told what a shard sees of events.

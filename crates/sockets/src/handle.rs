@@ -11,12 +11,13 @@ use bytes::Bytes;
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 use mio::{Poll, Waker};
 use tidewire_router::{
-    ConnectionId, Detached, ShardCore, ShardIndex, ShardItem, ShardSettings, ShardStats,
+    ConnectionId, Detached, HistoryReply, ShardCore, ShardIndex, ShardItem, ShardSettings,
+    ShardStats, Snapshot, SubId,
 };
 use tidewire_runtime::Tasks;
-use tidewire_wire::error::CloseCode;
+use tidewire_wire::error::{CloseCode, Refusal};
 
-use crate::client::{Client, Observer};
+use crate::client::{Client, HistoryDesk, Observer};
 use crate::options::ShardOptions;
 use crate::shard::{Shard, WAKE};
 use crate::stream::Stream;
@@ -33,6 +34,12 @@ pub enum Command {
     Writable(ConnectionId),
     /// Closes one connection.
     Close(ConnectionId, CloseCode),
+    /// What was asked of the desk of history.
+    History(Box<HistoryReply>),
+    /// The snapshot that a subscription waits for, or why there is none.
+    Snapshot(ConnectionId, Option<SubId>, Box<Result<Snapshot, Refusal>>),
+    /// A text message for one client.
+    Tell(ConnectionId, Vec<u8>),
     /// Closes one connection as a drain does: told to come back after a time between this and twice this.
     Restart(ConnectionId, Duration),
     /// Closes all, spread evenly over the window; each is told to come back after a time of its own
@@ -69,6 +76,9 @@ impl fmt::Debug for Command {
             Self::Abort(id) => write!(f, "Abort({id:?})"),
             Self::Writable(id) => write!(f, "Writable({id:?})"),
             Self::Close(id, code) => write!(f, "Close({id:?}, {code:?})"),
+            Self::History(reply) => write!(f, "History({:?})", reply.request),
+            Self::Snapshot(id, sub, _) => write!(f, "Snapshot({id:?}, {sub:?})"),
+            Self::Tell(id, json) => write!(f, "Tell({id:?}, {})", json.len()),
             Self::Restart(id, retry) => write!(f, "Restart({id:?}, {retry:?})"),
             Self::Drain { window, .. } => write!(f, "Drain({window:?})"),
             Self::Stop => f.write_str("Stop"),
@@ -84,6 +94,17 @@ pub trait Leavers: Send + Sync {
     /// # Errors
     /// The same, if there is no room.
     fn left(&self, shard: ShardIndex, detached: Detached) -> Result<(), Detached>;
+}
+
+/// Whom shards speak to.
+#[derive(Clone)]
+pub struct Ports {
+    /// The router.
+    pub leavers: Arc<dyn Leavers>,
+    /// Whoever counts.
+    pub observer: Arc<dyn Observer>,
+    /// Whoever reads what is no longer in memory.
+    pub history: Arc<dyn HistoryDesk>,
 }
 
 /// Reaches one shard from any thread.
@@ -185,8 +206,7 @@ impl Shards {
         count: ShardIndex,
         options: ShardOptions,
         settings: &ShardSettings,
-        leavers: &Arc<dyn Leavers>,
-        observer: &Arc<dyn Observer>,
+        ports: &Ports,
         tasks: &Tasks,
     ) -> io::Result<Self> {
         let mut handles = Vec::with_capacity(usize::from(count));
@@ -202,12 +222,7 @@ impl Shards {
                     signalled: Arc::clone(&handle.signalled),
                     room_untold: Arc::clone(&handle.room_untold),
                 },
-                Outlets {
-                    index,
-                    leavers: Arc::clone(leavers),
-                    observer: Arc::clone(observer),
-                    stats: Arc::clone(&handle.stats),
-                },
+                Outlets { index, ports: ports.clone(), stats: Arc::clone(&handle.stats) },
             );
             tasks.spawn_thread(format!("shard-{index}"), move || shard.run())?;
             handles.push(handle);
@@ -256,7 +271,6 @@ pub(crate) struct Inbox {
 /// Where a shard's words go.
 pub(crate) struct Outlets {
     pub(crate) index: ShardIndex,
-    pub(crate) leavers: Arc<dyn Leavers>,
-    pub(crate) observer: Arc<dyn Observer>,
+    pub(crate) ports: Ports,
     pub(crate) stats: Arc<std::sync::Mutex<ShardStats>>,
 }

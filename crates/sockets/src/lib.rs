@@ -18,8 +18,8 @@ mod socket;
 mod stream;
 mod wheel;
 
-pub use client::{Client, Closed, Observer, Reaction};
+pub use client::{Client, Closed, HistoryDesk, Observer, Reaction};
 pub use event_stream::EventStreamBody;
-pub use handle::{Adoption, Command, Leavers, ShardHandle, Shards};
+pub use handle::{Adoption, Command, Leavers, Ports, ShardHandle, Shards};
 pub use options::ShardOptions;
 pub use stream::Stream;

@@ -29,9 +29,9 @@ use crate::{OwnerToken, SessionId, WriteOutcome};
 pub const BUSY_WRITE_MS: u64 = 5_000;
 /// How often field list and position are written, whatever happened.
 pub const WHOLE_WRITE_MS: u64 = 60_000;
-/// How often ownership is asked for. A taken session is noticed one call of `due` (1 s) and one timeout of
-/// the store (1 s) later at the latest.
-pub const CHECK_MS: u64 = 3_000;
+/// How often ownership is asked for; with one call of `due` a second, every 3 s. A taken session is noticed
+/// one answer of the store later.
+pub const CHECK_MS: u64 = 2_500;
 /// How long the release of a session is tried while the store is away. After that the position that was
 /// written last stands.
 pub const RELEASE_MS_MAX: u64 = 10 * 60 * 1000;
@@ -215,6 +215,7 @@ impl SessionBook {
     pub fn done(&mut self, connection: u64, outcome: Result<WriteOutcome, ()>) -> bool {
         let Some(held) = self.held.get_mut(&connection) else { return false };
         let Some(sent) = held.in_flight.take() else { return false };
+        held.failed = matches!(outcome, Ok(WriteOutcome::Unknown) | Err(()));
         match outcome {
             Ok(WriteOutcome::Lost) => {
                 return self.forget(connection).is_some_and(|held| held.leaving.is_none());
@@ -228,7 +229,6 @@ impl SessionBook {
             Ok(WriteOutcome::Unknown) | Err(()) => {
                 held.unwritten.moved |= sent.unwritten.moved;
                 held.unwritten.whole |= sent.unwritten.whole;
-                held.failed = true;
             }
         }
         false
@@ -246,7 +246,7 @@ impl SessionBook {
         self.held.is_empty()
     }
 
-    /// How many sessions have something that was to be written and could not be.
+    /// Of how many sessions the last write that is over has failed.
     #[must_use]
     pub fn failed(&self) -> usize {
         self.held.values().filter(|held| held.failed).count()
@@ -309,7 +309,6 @@ impl Held {
         let Unwritten { whole, moved } = sent.unwritten;
         let with_position = whole || moved;
         self.in_flight = Some(sent);
-        self.failed = false;
         self.unwritten.whole = false;
         self.times.any_ms = now_ms;
         if with_position {

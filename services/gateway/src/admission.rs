@@ -49,8 +49,10 @@ impl From<Refusal> for Refused {
 /// What was admitted.
 pub(crate) struct Admitted {
     pub(crate) principal: Arc<Principal>,
-    pub(crate) definition: Arc<Definition>,
+    /// `None`: the socket begins without a subscription (`tidewire.v1`).
+    pub(crate) definition: Option<Arc<Definition>>,
     pub(crate) query: SocketQuery,
+    pub(crate) speaks_v1: bool,
     pub(crate) echo: Option<Protocol>,
     pub(crate) place: Place,
 }
@@ -75,23 +77,27 @@ pub(crate) async fn admit(shared: &Shared, request: &SocketRequest) -> Result<Ad
     }
     check_origin(shared, request)?;
     let offered = subprotocols(request.subprotocols.iter().map(String::as_str))?;
-    let (object_type, events, raw_keys, path_token) = match path {
+    let (objects, path_token) = match path {
         SocketPath::Objects { object_type, events, keys, token } => {
-            (object_type, events, keys, token)
+            (Some((object_type, events, keys)), token)
         }
         SocketPath::AlertScript { .. } => {
             return Err(Refusal::not_found("no alert script has this code").into());
         }
-        SocketPath::V1 => return Err(no_v1()),
+        SocketPath::V1 => (None, PathToken::Elsewhere),
     };
-    if offered.echo == Some(Protocol::TidewireV1) {
-        return Err(no_v1());
-    }
+    let speaks_v1 = objects.is_none() || offered.echo == Some(Protocol::TidewireV1);
+    check_v1(speaks_v1, objects.is_some(), request, &offered, &query)?;
     if query.filter.is_some() {
         return Err(Refusal::bad_request("this version has no filters yet").into());
     }
     let principal = authenticate(shared, request, &query, &offered, path_token).await?;
-    let definition = define(shared, &principal, &object_type, events, &raw_keys, &query)?;
+    let definition = match objects {
+        Some((object_type, events, keys)) => {
+            Some(define(shared, &principal, &object_type, events, &keys, &query)?)
+        }
+        None => None,
+    };
     let place = shared.caps.enter(&principal).map_err(|full| match full {
         Full::Tenant => Refused::new(
             RefusalReason::TenantLimit,
@@ -102,12 +108,33 @@ pub(crate) async fn admit(shared: &Shared, request: &SocketRequest) -> Result<Ad
             Refusal::too_many("the user has too many connections", RETRY_AFTER),
         ),
     })?;
-    Ok(Admitted { principal, definition: Arc::new(definition), query, echo: offered.echo, place })
+    let definition = definition.map(Arc::new);
+    Ok(Admitted { principal, definition, query, speaks_v1, echo: offered.echo, place })
 }
 
-fn no_v1() -> Refused {
-    Refusal::not_found("this version does not speak tidewire.v1 yet; the documented mode is 'vms'")
-        .into()
+/// What a socket of `tidewire.v1` cannot be asked for in its URL.
+fn check_v1(
+    speaks_v1: bool,
+    has_subscription: bool,
+    request: &SocketRequest,
+    offered: &Subprotocols,
+    query: &SocketQuery,
+) -> Result<(), Refusal> {
+    if !speaks_v1 {
+        return Ok(());
+    }
+    let text = if request.kind == RequestKind::EventStream {
+        "tidewire.v1 is spoken on WebSockets only"
+    } else if offered.echo == Some(Protocol::Vms) {
+        "this path speaks tidewire.v1; the subprotocol 'vms' is for the documented paths"
+    } else if query.session.is_some() {
+        "tidewire.v1 has cursors in place of named sessions"
+    } else if (query.fields.is_some() || query.last_event_id.is_some()) && !has_subscription {
+        "there is no subscription yet that fields or lastEventId could be for"
+    } else {
+        return Ok(());
+    };
+    Err(Refusal::bad_request(text))
 }
 
 fn check_origin(shared: &Shared, request: &SocketRequest) -> Result<(), Refused> {
@@ -129,15 +156,7 @@ fn define(
     query: &SocketQuery,
 ) -> Result<Definition, Refused> {
     let model = &shared.model;
-    let types = TypeSelector::parse(object_type).map_err(|_| unknown_type(shared, object_type))?;
-    if let TypeSelector::One(object_type) = &types {
-        if !model.is_known(object_type.as_str()) {
-            return Err(unknown_type(shared, object_type.as_str()));
-        }
-        if !shared.rights.may_read(principal, object_type.as_str()) {
-            return Err(Refusal::forbidden(format!("type {object_type} is not allowed")).into());
-        }
-    }
+    let types = check_type(shared, principal, object_type)?;
     let kind_of = |object_type: &str| model.key_kind(object_type);
     let keys = resolve_keys(raw_keys, &kind_of, &shared.options.all_keys_words)?;
     Ok(Definition {
@@ -150,11 +169,29 @@ fn define(
     })
 }
 
-fn unknown_type(shared: &Shared, object_type: &str) -> Refused {
+/// A type that the caller may subscribe to.
+pub(crate) fn check_type(
+    shared: &Shared,
+    principal: &Principal,
+    object_type: &str,
+) -> Result<TypeSelector, Refusal> {
+    let types = TypeSelector::parse(object_type).map_err(|_| unknown_type(shared, object_type))?;
+    if let TypeSelector::One(object_type) = &types {
+        if !shared.model.is_known(object_type.as_str()) {
+            return Err(unknown_type(shared, object_type.as_str()));
+        }
+        if !shared.rights.may_read(principal, object_type.as_str()) {
+            return Err(Refusal::forbidden(format!("type {object_type} is not allowed")));
+        }
+    }
+    Ok(types)
+}
+
+fn unknown_type(shared: &Shared, object_type: &str) -> Refusal {
     let shown: String = object_type.chars().take(64).collect();
     let nearest = shared.model.nearest_type(object_type);
     let hint = nearest.map(|n| format!("; did you mean {n}?")).unwrap_or_default();
-    Refusal::not_found(format!("object type {shown:?} is unknown{hint}")).into()
+    Refusal::not_found(format!("object type {shown:?} is unknown{hint}"))
 }
 
 /// Finds the token and who it speaks for.

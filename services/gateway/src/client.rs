@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use tidewire_event::Positions;
 use tidewire_fields::{FieldList, FieldListError, FieldMask, Parsed, Scope};
 use tidewire_model::Model;
 use tidewire_rights::PermissionClass;
@@ -65,7 +66,7 @@ impl Client for DocumentedClient {
                     let fields = mask.as_ref().map(|m| m.canonical().to_owned());
                     self.shared.sessions.save(self.id, fields);
                 }
-                Reaction::SetMask(mask)
+                Reaction::SetMask(None, mask)
             }
             Err(error) => {
                 let refusal = refusal(&error);
@@ -79,19 +80,29 @@ impl Client for DocumentedClient {
         self.expires_at
     }
 
+    fn on_proof(&self, positions: &Arc<Positions>, busy: bool) {
+        if self.has_session {
+            self.shared.sessions.proven(self.id, positions, busy);
+        }
+    }
+
     fn on_closed(&self, why: Closed) {
         self.registered.leave();
-        let label = match why {
-            Closed::ByUs(code) => CloseLabel::from_code(code.number()),
-            Closed::ByClient(Some(code)) => CloseLabel::from_code(code),
-            Closed::ByClient(None) | Closed::Aborted | Closed::Silent => CloseLabel::None,
-        };
-        self.shared.metrics.connections_closed.inc(label);
+        count_closed(&self.shared, why);
         let taken = why == Closed::ByUs(CloseCode::SessionTaken);
         if self.has_session && !taken {
             self.shared.sessions.release(self.id);
         }
     }
+}
+
+pub(crate) fn count_closed(shared: &Shared, why: Closed) {
+    let label = match why {
+        Closed::ByUs(code) => CloseLabel::from_code(code.number()),
+        Closed::ByClient(Some(code)) => CloseLabel::from_code(code),
+        Closed::ByClient(None) | Closed::Aborted | Closed::Silent => CloseLabel::None,
+    };
+    shared.metrics.connections_closed.inc(label);
 }
 
 /// Reads and compiles a field list; `None` is `{}`.

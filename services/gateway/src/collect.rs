@@ -19,9 +19,8 @@ use crate::shared::Shared;
 #[derive(Debug, Default)]
 struct Seen {
     router: RouterStats,
-    web_socket_messages: u64,
-    event_stream_messages: u64,
-    bytes: u64,
+    shards: ShardStats,
+    history_reads: u64,
     lost: u64,
 }
 
@@ -42,29 +41,42 @@ impl Collector {
         let mut total = ShardStats::default();
         for shard in shared.shards.handles() {
             let stats = shard.stats();
-            total.web_socket_messages += stats.web_socket_messages;
-            total.event_stream_messages += stats.event_stream_messages;
-            total.bytes += stats.bytes;
-            total.views += stats.views;
-            total.queued_bytes += stats.queued_bytes;
+            total += stats;
         }
         let status = shared.router.status();
         let seen = &mut *self.seen.lock();
         let grown = |seen: &mut u64, now: u64| now.saturating_sub(std::mem::replace(seen, now));
-        let messages = &metrics.messages_sent;
-        messages.add(
-            Framing::Documented,
-            grown(&mut seen.web_socket_messages, total.web_socket_messages),
-        );
-        messages
-            .add(Framing::Sse, grown(&mut seen.event_stream_messages, total.event_stream_messages));
-        metrics.bytes_sent.add(grown(&mut seen.bytes, total.bytes));
+        let before = &mut seen.shards;
+        for (framing, before, now) in [
+            (Framing::Documented, &mut before.web_socket_messages, total.web_socket_messages),
+            (Framing::V1, &mut before.v1_messages, total.v1_messages),
+            (Framing::Sse, &mut before.event_stream_messages, total.event_stream_messages),
+        ] {
+            metrics.messages_sent.add(framing, grown(before, now));
+        }
+        for (metric, before, now) in [
+            (&metrics.bytes_sent, &mut before.bytes, total.bytes),
+            (&metrics.window_passes, &mut before.window_passes, total.window_passes),
+            (&metrics.replay_records, &mut before.replay_records, total.replay_records),
+            (&metrics.replay_messages, &mut before.replay_messages, total.replay_messages),
+            (&metrics.caught_up, &mut before.caught_up, total.caught_up),
+            (&metrics.subscription_gaps, &mut before.gaps, total.gaps),
+            (&metrics.conflated, &mut before.conflated, total.conflated),
+            (&metrics.history_reads, &mut seen.history_reads, shared.history.reads()),
+        ] {
+            metric.add(grown(before, now));
+        }
         metrics.events_received.add(grown(&mut seen.router.received, status.stats.received));
         metrics.events_routed.add(grown(&mut seen.router.routed, status.stats.routed));
         metrics
             .events_dropped
             .add(DropReason::Duplicate, grown(&mut seen.router.repeated, status.stats.repeated));
+        metrics
+            .events_dropped
+            .add(DropReason::Stale, grown(&mut seen.router.stale, status.stats.stale));
         metrics.quarantine_failed.add(grown(&mut seen.lost, self.poison.lost()));
+        metrics.readers.set(gauge(total.readers));
+        metrics.window_bytes.set(gauge(shared.window.bytes()));
         metrics.views.set(gauge(total.views));
         metrics.send_queue_bytes.set(gauge(total.queued_bytes));
         metrics.subscriptions.set(gauge(status.subscriptions));

@@ -2,24 +2,29 @@
 //! answer.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicI64};
 use std::task::{Context, Poll};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
+use parking_lot::Mutex;
 use tidewire_auth::{TokenError, unix_now};
+use tidewire_event::{Cursor, Positions, encode_cursor};
 use tidewire_fields::FieldMask;
 use tidewire_http::{
     EventSource, RequestKind, SocketAnswer, SocketGate, SocketRequest, Upgraded, UpgradedStream,
 };
 use tidewire_rights::{PermissionClass, Principal};
-use tidewire_router::{ConnectionId, Framing, Subscription};
+use tidewire_router::{ConnectionId, Framing, OnSlow, Opening, Start, SubId, Subscription};
 use tidewire_sockets::{Adoption, Client, Command, EventStreamBody, ShardHandle, Stream};
-use tidewire_store::SessionId;
+use tidewire_store::{Claimed, SessionId};
 use tidewire_telemetry::metrics::{RefusalReason, SessionOutcome, StoreOperation, TokenOutcome};
+use tidewire_wire::definition::Definition;
 use tidewire_wire::error::{Notice, Refusal};
 use tidewire_wire::request::redact;
+use tidewire_wire::v1::frames;
 use tidewire_wire::{sse, ws};
 use tracing::{debug, warn};
 
@@ -29,6 +34,7 @@ use crate::refused;
 use crate::registry::Opened;
 use crate::sessions::Claim;
 use crate::shared::{Shared, deliver, unix_ms};
+use crate::v1::{PATH_SUBSCRIPTION, Rights, V1Client, V1Handle, first_subscriptions, start_at};
 
 /// Decides about sockets.
 pub(crate) struct Gate(pub(crate) Arc<Shared>);
@@ -69,73 +75,66 @@ async fn open(
     let admitted = admit(shared, request).await?;
     let framing = match request.kind {
         RequestKind::EventStream => Framing::EventStream,
+        _ if admitted.speaks_v1 => Framing::V1,
         RequestKind::WebSocket | RequestKind::Neither { .. } => Framing::WebSocket,
-    };
-    let class = shared.rights.permission_class(&admitted.principal);
-    let mut greeting = Greeting { framing, bytes: Vec::new() };
-    let asked = ask_fields(shared, &admitted, &class)?;
-    let session = claim(shared, &admitted, uri, &mut greeting).await;
-    if admitted.query.last_event_id.is_some() || request.last_event_id.is_some() {
-        // No stream here gives ids to resume from: say so instead of going on in silence.
-        greeting.error(&Notice::Gap.body(unix_ms(), uri).to_json());
-    }
-    let mask = match (&asked, &session) {
-        (Some(asked), _) => asked.clone(),
-        (None, Some((_, Some(stored)))) => {
-            restore(shared, &admitted, &class, stored, uri, &mut greeting)
-        }
-        (None, _) => None,
     };
     let Some(shard) = shared.shards.least_loaded().cloned() else {
         return Err(Refusal::internal("there is no shard").into());
     };
+    let class = shared.rights.permission_class(&admitted.principal);
     let id = shared.new_connection();
-    let opened = Opened {
-        principal: Arc::clone(&admitted.principal),
-        shard: shard.index(),
-        mode: match framing {
-            Framing::EventStream => "sse",
-            _ => "vms",
-        },
-        session: admitted.query.session.as_deref().map(Box::from),
-        address: request.peer,
-        since: unix_now(),
-        subscriptions: vec![(None, Arc::clone(&admitted.definition))],
+    let mut greeting = Greeting { framing, bytes: Vec::new() };
+    if framing == Framing::V1 {
+        greeting.welcome(&shared.registry.name(id), shared.options.sockets.ping_interval);
+    }
+    let asked = ask_fields(shared, &admitted, &class)?;
+    let cursor = start_at_cursor(shared, &admitted, request)?;
+    let mut session = claim(shared, &admitted, uri, &mut greeting, cursor.is_some()).await;
+    let mask = match (&asked, session.as_ref().and_then(|session| session.claim.fields.as_ref())) {
+        (Some(asked), _) => asked.clone(),
+        (None, Some(stored)) => restore(shared, &admitted, &class, stored, uri, &mut greeting),
+        (None, None) => None,
     };
-    let client = Arc::new(DocumentedClient {
-        shared: Arc::clone(shared),
-        id,
-        definition: Arc::clone(&admitted.definition),
+    let resumed = session.as_mut().and_then(|session| session.resumed.take());
+    let start = cursor.or_else(|| resumed.clone().map(Start::At)).unwrap_or_default();
+    let sub = (framing == Framing::V1).then(|| SubId::from(PATH_SUBSCRIPTION));
+    let subscription = admitted.definition.as_ref().map(|definition| Subscription {
+        definition: Arc::clone(definition),
+        mask: mask.clone(),
         class: class.clone(),
-        expires_at: admitted.principal.expires_at,
-        uri: uri.into(),
-        has_session: session.is_some(),
-        _counted: Counted::new(shard.connections(), shared, admitted.place),
-        registered: shared.registry.open(id, opened),
+        sub: sub.clone(),
+        start,
+        snapshot: false,
+        on_slow: OnSlow::Disconnect,
     });
-    let subscription = Subscription {
-        definition: admitted.definition,
-        mask,
-        class,
+    let opening = Opening {
         framing,
+        proves: framing == Framing::WebSocket && session.is_some(),
         greeting: greeting.bytes,
     };
+    let principal = Arc::clone(&admitted.principal);
+    let echo = admitted.echo.map(|protocol| protocol.as_str().to_owned());
+    let has_session = session.is_some();
+    let client = client(shared, id, &shard, admitted, (framing, has_session), class, request, uri);
     let guard = Guard { id, shard: shard.clone(), armed: true };
-    if !shared.router.subscribe(shard.index(), id, subscription).await {
+    let Some(positions) = shared.router.open(shard.index(), id, opening, subscription).await else {
         let refusal = Refusal::unavailable("too many registrations wait", 2);
         return Err(Refused { refusal, reason: RefusalReason::NotReady });
-    }
+    };
     // Only now: a revocation of later finds the socket in the registry, and its shard knows it.
-    refuse_revoked(shared, &admitted.principal)?;
-    if let Some((claim, _)) = session {
+    refuse_revoked(shared, &principal)?;
+    if let Some(Session { mut claim, .. }) = session {
+        // Nothing proves what an event stream has received.
+        if framing == Framing::WebSocket {
+            claim.positions = Some(resumed.unwrap_or(positions));
+        }
         shared.sessions.hold(id, claim, shard);
         if let Some(asked) = asked {
             shared.sessions.save(id, asked.map(|mask| mask.canonical().to_owned()));
         }
     }
-    let echo = admitted.echo.map(|protocol| protocol.as_str().to_owned());
     Ok(match framing {
-        Framing::WebSocket => {
+        Framing::WebSocket | Framing::V1 => {
             SocketAnswer::Upgrade {
                 subprotocol: echo,
                 adopt: Box::new(move |upgraded| {
@@ -148,6 +147,79 @@ async fn open(
         }
         Framing::EventStream => SocketAnswer::Stream { body: guard.stream(client) },
     })
+}
+
+/// Whoever understands the socket's messages.
+#[expect(clippy::too_many_arguments, reason = "what a socket is made of, each of its own type")]
+fn client(
+    shared: &Arc<Shared>,
+    id: ConnectionId,
+    shard: &ShardHandle,
+    admitted: Admitted,
+    (framing, has_session): (Framing, bool),
+    class: PermissionClass,
+    request: &SocketRequest,
+    uri: &str,
+) -> Arc<dyn Client> {
+    let Admitted { principal, definition, query, place, .. } = admitted;
+    let sub = (framing == Framing::V1).then(|| SubId::from(PATH_SUBSCRIPTION));
+    let opened = Opened {
+        principal: Arc::clone(&principal),
+        shard: shard.index(),
+        mode: match framing {
+            Framing::EventStream => "sse",
+            Framing::V1 => "tidewire.v1",
+            Framing::WebSocket => "vms",
+        },
+        session: query.session.as_deref().map(Box::from),
+        address: request.peer,
+        since: unix_now(),
+        subscriptions: definition.iter().map(|d| (sub.clone(), Arc::clone(d))).collect(),
+    };
+    let counted = Counted::new(shard.connections(), shared, place);
+    let registered = shared.registry.open(id, opened);
+    let expires_at = principal.expires_at;
+    match definition {
+        Some(definition) if framing != Framing::V1 => Arc::new(DocumentedClient {
+            shared: Arc::clone(shared),
+            id,
+            definition,
+            class,
+            expires_at,
+            uri: uri.into(),
+            has_session,
+            _counted: counted,
+            registered,
+        }),
+        definition => Arc::new(V1Handle(Arc::new(V1Client {
+            shared: Arc::clone(shared),
+            id,
+            shard: shard.clone(),
+            rights: Mutex::new(Rights { principal, class }),
+            expires_at: AtomicI64::new(expires_at),
+            warned: AtomicBool::new(false),
+            subscriptions: Mutex::new(first_subscriptions(definition.as_ref())),
+            _counted: counted,
+            registered,
+        }))),
+    }
+}
+
+/// Where a stream starts whose client names the cursor that it has; `None`: it names none.
+fn start_at_cursor(
+    shared: &Shared,
+    admitted: &Admitted,
+    request: &SocketRequest,
+) -> Result<Option<Start>, Refused> {
+    // A query is written by the page, and stays the same when the browser connects again by itself: what
+    // the browser says is newer.
+    let header = request.last_event_id.as_ref().filter(|id| !id.is_empty());
+    let Some(cursor) = header.or(admitted.query.last_event_id.as_ref()) else { return Ok(None) };
+    if request.kind == RequestKind::WebSocket && !admitted.speaks_v1 {
+        let text = "lastEventId is for event streams and tidewire.v1; here a session resumes";
+        return Err(Refusal::bad_request(text).into());
+    }
+    Ok(Some(start_at(shared, &admitted.principal.tenant, cursor)?))
 }
 
 /// Refuses a token that was revoked while its socket was being registered.
@@ -165,8 +237,10 @@ fn ask_fields(
     admitted: &Admitted,
     class: &PermissionClass,
 ) -> Result<Option<Option<FieldMask>>, Refused> {
-    let Some(text) = &admitted.query.fields else { return Ok(None) };
-    match compile(text, &shared.model, &admitted.definition, class) {
+    let (Some(text), Some(definition)) = (&admitted.query.fields, &admitted.definition) else {
+        return Ok(None);
+    };
+    match compile(text, &shared.model, definition, class) {
         Ok(mask) => {
             shared.metrics.field_lists.inc(outcome(mask.as_ref()));
             Ok(Some(mask))
@@ -178,41 +252,75 @@ fn ask_fields(
     }
 }
 
+/// A claimed session.
+struct Session {
+    claim: Claim,
+    /// Where it goes on; `None`: it starts now.
+    resumed: Option<Arc<Positions>>,
+}
+
 /// Claims the named session and greets the client with what it got.
 async fn claim(
     shared: &Shared,
     admitted: &Admitted,
     uri: &str,
     greeting: &mut Greeting,
-) -> Option<(Claim, Option<String>)> {
+    has_cursor: bool,
+) -> Option<Session> {
     let name = admitted.query.session.clone()?;
-    let outcome = try_claim(shared, admitted, name).await;
-    let (notice, label) = match &outcome {
-        // The field list is kept; the position is not yet, so changes may have been missed.
+    let definition = admitted.definition.as_ref()?;
+    let mut session = try_claim(shared, admitted, definition, name).await;
+    if greeting.framing == Framing::EventStream
+        && let Some(session) = &mut session
+    {
+        // Nothing proves what an event stream has received but the id that its client names.
+        session.resumed = None;
+    }
+    let (notice, label) = match &session {
+        Some(session) if has_cursor || session.resumed.is_some() => {
+            (Notice::SessionResumed, SessionOutcome::Resumed)
+        }
         Some(_) => (Notice::SessionStarts, SessionOutcome::Started),
         None => (Notice::SessionNotAvailable, SessionOutcome::Unavailable),
     };
     shared.metrics.sessions.inc(label);
     greeting.session(&notice.body(unix_ms(), uri).to_json());
-    outcome
+    session
 }
 
 async fn try_claim(
     shared: &Shared,
     admitted: &Admitted,
+    definition: &Definition,
     name: String,
-) -> Option<(Claim, Option<String>)> {
+) -> Option<Session> {
     let store = shared.store.as_ref()?;
     let mut nonce = [0; 16];
     getrandom::fill(&mut nonce).ok()?;
+    let tenant = &admitted.principal.tenant;
     let id = SessionId {
-        tenant: admitted.principal.tenant.clone(),
+        tenant: tenant.clone(),
         principal: admitted.principal.id.to_string(),
         name,
-        definition: admitted.definition.canonical(),
+        definition: definition.canonical(),
     };
-    match store.claim(id.clone(), nonce, String::new()).await {
-        Ok(claimed) => Some((Claim { id, owner: claimed.owner }, claimed.fields)),
+    // A new session can be resumed from its first moment: should this replica die before it has written
+    // anything, its client is sent what came a moment before it connected, too.
+    let start = shared.router.status().positions;
+    let key = &shared.options.cursor_key;
+    let start = start.map(|positions| encode_cursor(key, tenant, &positions)).unwrap_or_default();
+    match store.claim(id.clone(), nonce, start).await {
+        Ok(claimed) => {
+            let cursor = claimed.position.as_deref().map(|text| Cursor::decode(text, key));
+            if let Some(Err(error)) = &cursor {
+                warn!(error = %error, "a session's position cannot be read: it starts now");
+            }
+            let cursor = cursor.and_then(Result::ok).filter(|cursor| cursor.tenant == *tenant);
+            let resumed = cursor.filter(|_| claimed.existed).map(|c| Arc::new(c.positions));
+            let Claimed { owner, fields, .. } = claimed;
+            let claim = Claim { id, owner, fields, positions: None };
+            Some(Session { claim, resumed })
+        }
         Err(e) => {
             shared.metrics.store_errors.inc(StoreOperation::SessionClaim);
             warn!(error = %e, "a session could not be claimed");
@@ -230,7 +338,8 @@ fn restore(
     uri: &str,
     greeting: &mut Greeting,
 ) -> Option<FieldMask> {
-    match compile(stored, &shared.model, &admitted.definition, class) {
+    let definition = admitted.definition.as_ref()?;
+    match compile(stored, &shared.model, definition, class) {
         Ok(mask) => mask,
         Err(error) => {
             shared.metrics.field_lists.inc(refused(&error));
@@ -247,6 +356,13 @@ struct Greeting {
 }
 
 impl Greeting {
+    fn welcome(&mut self, connection: &str, heartbeat: Duration) {
+        let mut json = Vec::new();
+        let heartbeat = u64::try_from(heartbeat.as_millis()).ok();
+        frames::push_welcome(&mut json, connection, heartbeat);
+        ws::push_text(&mut self.bytes, &json);
+    }
+
     fn session(&mut self, body: &[u8]) {
         self.push("session", body);
     }
@@ -257,7 +373,7 @@ impl Greeting {
 
     fn push(&mut self, event: &str, body: &[u8]) {
         match self.framing {
-            Framing::WebSocket => ws::push_text(&mut self.bytes, body),
+            Framing::WebSocket | Framing::V1 => ws::push_text(&mut self.bytes, body),
             Framing::EventStream => sse::push_event(&mut self.bytes, event, &[body]),
         }
     }

@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use thiserror::Error;
 use tidewire_http::{ApiRequest, Method, Reply, Site, StatusCode};
-use tidewire_router::{Router, ShardSettings};
-use tidewire_sockets::{Command, Leavers, Observer, Shards};
+use tidewire_router::{Router, ShardSettings, Window};
+use tidewire_sockets::{Command, Ports, Shards};
 use tidewire_telemetry::{METRICS_CONTENT_TYPE, Registry};
 use tokio::time::{Instant, sleep};
 use tracing::info;
@@ -20,10 +20,12 @@ use crate::collect::{Collector, Watcher};
 use crate::control;
 use crate::gate::Gate;
 use crate::health::{self, Health};
+use crate::history;
 use crate::options::GatewayParts;
 use crate::router_thread::{self, RouterParts};
 use crate::sessions::Sessions;
 use crate::shared::Shared;
+use crate::snapshots::{Folded, Snapshots};
 use crate::{objects, tickets};
 
 /// How often a drain looks whether all sockets have gone.
@@ -37,6 +39,9 @@ pub enum StartError {
     /// The operating system gave no poll or thread.
     #[error("a shard, the router or the follower of the control topic could not be started")]
     Thread(#[from] io::Error),
+    /// The reader of history cannot be made.
+    #[error("the reader of history cannot be made")]
+    History(#[from] anyhow::Error),
 }
 
 /// A running replica, but for its listeners.
@@ -59,22 +64,37 @@ impl Gateway {
     /// [`StartError`].
     pub fn start(parts: GatewayParts) -> Result<Self, StartError> {
         let GatewayParts { options, model, links, rights, verifier, store, .. } = parts;
-        let GatewayParts { reader, control, poison, common, metrics, tasks, .. } = parts;
+        let GatewayParts {
+            reader,
+            history: open_history,
+            control,
+            poison,
+            common,
+            metrics,
+            tasks,
+            ..
+        } = parts;
         let (router, seat) = router_thread::seat()?;
+        let (history, history_seat) = history::seat();
+        let window = Arc::new(Window::new(options.window_bytes_max));
         let settings = ShardSettings {
             model: Arc::clone(&model),
             links: Arc::clone(&links),
             limits: options.limits,
+            window: Arc::clone(&window),
+            cursor_key: options.cursor_key.clone(),
         };
-        let leavers: Arc<dyn Leavers> = Arc::new(router.clone());
-        let observer: Arc<dyn Observer> =
-            Arc::new(Watcher { metrics: metrics.clone(), poison: Arc::clone(&poison) });
-        let shards =
-            Shards::start(options.shards, options.sockets, &settings, &leavers, &observer, &tasks)?;
+        let ports = Ports {
+            leavers: Arc::new(router.clone()),
+            observer: Arc::new(Watcher { metrics: metrics.clone(), poison: Arc::clone(&poison) }),
+            history: Arc::new(history.clone()),
+        };
+        let shards = Shards::start(options.shards, options.sockets, &settings, &ports, &tasks)?;
+        history_seat.start(open_history()?, &shards, &tasks)?;
         let health = Arc::<Health>::default();
         seat.start(
             RouterParts {
-                router: Router::new(Arc::clone(&model), options.shards),
+                router: Router::new(Arc::clone(&model), options.shards, Arc::clone(&window)),
                 reader,
                 shards: shards.clone(),
                 poison: Arc::clone(&poison),
@@ -85,11 +105,19 @@ impl Gateway {
         )?;
         let (control, control_seat) = control::seat(control);
         let shared = Arc::new(Shared {
-            sessions: Sessions::start(store.as_ref(), &metrics, &tasks),
+            sessions: Sessions::start(store.as_ref(), &options.cursor_key, &metrics, &tasks),
             caps: Caps::new(
                 options.connections_per_tenant_max,
                 options.connections_per_principal_max,
             ),
+            snapshots: Snapshots::new(Arc::new(Folded {
+                model: Arc::clone(&model),
+                history: open_history,
+                limit: options.snapshot_limit,
+            })),
+            history,
+            window,
+            runtime: tokio::runtime::Handle::current(),
             registry: crate::registry::Registry::new(),
             control,
             options,

@@ -5,17 +5,19 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tidewire_auth::Verifier;
+use tidewire_event::CursorKey;
 use tidewire_http::AllowedOrigins;
 use tidewire_log::{LogReader, LogRecord};
 use tidewire_model::Model;
 use tidewire_rights::TypeRights;
-use tidewire_router::{SelfLinks, ShardIndex, ShardLimits};
+use tidewire_router::{FoldTooLarge, SelfLinks, ShardIndex, ShardLimits};
 use tidewire_runtime::Tasks;
 use tidewire_sockets::ShardOptions;
 use tidewire_store::Store;
 use tidewire_telemetry::{CommonMetrics, GatewayMetrics};
 
 use crate::control::ControlTopic;
+use crate::snapshots::HistoryFactory;
 
 /// Everything that configuration decides about a gateway.
 #[derive(Clone, Debug)]
@@ -42,6 +44,14 @@ pub struct GatewayOptions {
     pub drain_window: Duration,
     /// The longest retry hint of a drain.
     pub drain_retry: Duration,
+    /// What cursors are signed with; the same on every replica.
+    pub cursor_key: CursorKey,
+    /// Most bytes of the hot window.
+    pub window_bytes_max: usize,
+    /// Most objects and bytes of a snapshot.
+    pub snapshot_limit: FoldTooLarge,
+    /// Most subscriptions on one `tidewire.v1` socket.
+    pub subscriptions_per_connection_max: usize,
     /// Whether the internal listener is bound to loopback: then whoever reaches it may administer.
     pub internal_on_loopback: bool,
     /// This deployment's own URL, without a slash at its end.
@@ -64,6 +74,8 @@ pub struct GatewayParts {
     pub store: Option<Arc<dyn Store>>,
     /// Reads the change topic.
     pub reader: Box<dyn LogReader>,
+    /// Makes readers of what lies behind the reader.
+    pub history: HistoryFactory,
     /// The topic of revocations.
     pub control: ControlTopic,
     /// Takes records that cannot be used.

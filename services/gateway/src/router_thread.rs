@@ -12,10 +12,13 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 use mio::{Events, Poll, Token, Waker};
 use parking_lot::Mutex;
-use tidewire_event::RecordError;
+use tidewire_event::{Positions, RecordError};
+use tidewire_fields::FieldMask;
 use tidewire_log::{GapReason, LogEvent, LogReader};
+use tidewire_rights::PermissionClass;
 use tidewire_router::{
-    ConnectionId, Detached, Poison, Routed, Router, RouterStats, ShardIndex, Subscription,
+    ConnectionId, Detached, Opening, Poison, Routed, Router, RouterStats, ShardIndex, SubId,
+    Subscription,
 };
 use tidewire_runtime::Tasks;
 use tidewire_sockets::{Command, Leavers, Shards};
@@ -34,15 +37,27 @@ const COMMANDS_PER_TURN: usize = 1024;
 /// Log events taken in a turn.
 const EVENTS_PER_TURN: usize = 512;
 /// How long the thread sleeps at most.
-const SLEEP_MAX: Duration = Duration::from_millis(500);
+const SLEEP_MAX: Duration = Duration::from_millis(250);
+/// Between two ticks to the shards: what is said of idle partitions is at most so old.
+const TICK_INTERVAL: Duration = Duration::from_millis(250);
 /// Between two looks at the lag.
 const LAG_INTERVAL: Duration = Duration::from_secs(2);
 const WAKE: Token = Token(0);
 
 /// What the router is told besides the log.
 enum RouterCommand {
-    Subscribe(ShardIndex, ConnectionId, Box<Subscription>, oneshot::Sender<()>),
-    Unsubscribe(ShardIndex, Detached),
+    Open(
+        ShardIndex,
+        ConnectionId,
+        Opening,
+        Option<Box<Subscription>>,
+        oneshot::Sender<Arc<Positions>>,
+    ),
+    Subscribe(ShardIndex, ConnectionId, Box<Subscription>),
+    Unsubscribe(ShardIndex, ConnectionId, SubId),
+    SetMask(ShardIndex, ConnectionId, SubId, Option<FieldMask>),
+    SetClass(ShardIndex, ConnectionId, PermissionClass),
+    Detach(ShardIndex, Detached),
     Stop,
 }
 
@@ -54,11 +69,13 @@ pub(crate) struct RouterHandle {
     stats: Arc<Mutex<RouterStatus>>,
 }
 
-/// What metrics want to know.
-#[derive(Clone, Copy, Debug, Default)]
+/// What metrics and new sessions want to know.
+#[derive(Clone, Debug, Default)]
 pub(crate) struct RouterStatus {
     pub(crate) stats: RouterStats,
     pub(crate) subscriptions: usize,
+    /// Where the router stood a moment ago; `None` before it has read anything.
+    pub(crate) positions: Option<Arc<Positions>>,
 }
 
 struct Wake {
@@ -76,21 +93,62 @@ impl Wake {
 }
 
 impl RouterHandle {
-    /// Registers a subscription; true once it is applied: everything routed from then on reaches the
-    /// connection. False if the router has no room or has ended.
-    pub(crate) async fn subscribe(
+    /// Registers a connection and the subscription that it comes with. Once it is applied everything
+    /// routed from then on reaches the connection, and it is told where the router stood. `None` if the
+    /// router has no room or has ended.
+    pub(crate) async fn open(
+        &self,
+        shard: ShardIndex,
+        id: ConnectionId,
+        opening: Opening,
+        subscription: Option<Subscription>,
+    ) -> Option<Arc<Positions>> {
+        let (reply, applied) = oneshot::channel();
+        let subscription = subscription.map(Box::new);
+        self.offer(RouterCommand::Open(shard, id, opening, subscription, reply)).then_some(())?;
+        applied.await.ok()
+    }
+
+    /// Registers one more subscription of a connection; false if there is no room.
+    pub(crate) fn subscribe(
         &self,
         shard: ShardIndex,
         id: ConnectionId,
         subscription: Subscription,
     ) -> bool {
-        let (reply, applied) = oneshot::channel();
-        let command = RouterCommand::Subscribe(shard, id, Box::new(subscription), reply);
-        if self.sender.try_send(command).is_err() {
-            return false;
-        }
+        self.offer(RouterCommand::Subscribe(shard, id, Box::new(subscription)))
+    }
+
+    /// Ends a subscription of a connection, behind its registration; false if there is no room.
+    pub(crate) fn unsubscribe(&self, shard: ShardIndex, id: ConnectionId, sub: SubId) -> bool {
+        self.offer(RouterCommand::Unsubscribe(shard, id, sub))
+    }
+
+    /// Changes the field list of a subscription, behind its registration; false if there is no room.
+    pub(crate) fn set_mask(
+        &self,
+        shard: ShardIndex,
+        id: ConnectionId,
+        sub: SubId,
+        mask: Option<FieldMask>,
+    ) -> bool {
+        self.offer(RouterCommand::SetMask(shard, id, sub, mask))
+    }
+
+    /// Changes the rights of a connection, behind all its registrations; false if there is no room.
+    pub(crate) fn set_class(
+        &self,
+        shard: ShardIndex,
+        id: ConnectionId,
+        class: PermissionClass,
+    ) -> bool {
+        self.offer(RouterCommand::SetClass(shard, id, class))
+    }
+
+    fn offer(&self, command: RouterCommand) -> bool {
+        let sent = self.sender.try_send(command).is_ok();
         self.wake.call();
-        applied.await.is_ok()
+        sent
     }
 
     pub(crate) fn stop(&self) {
@@ -100,18 +158,18 @@ impl RouterHandle {
     }
 
     pub(crate) fn status(&self) -> RouterStatus {
-        *self.stats.lock()
+        self.stats.lock().clone()
     }
 }
 
 impl Leavers for RouterHandle {
     fn left(&self, shard: ShardIndex, detached: Detached) -> Result<(), Detached> {
-        match self.sender.try_send(RouterCommand::Unsubscribe(shard, detached)) {
+        match self.sender.try_send(RouterCommand::Detach(shard, detached)) {
             Ok(()) => {
                 self.wake.call();
                 Ok(())
             }
-            Err(TrySendError::Full(RouterCommand::Unsubscribe(_, detached))) => Err(detached),
+            Err(TrySendError::Full(RouterCommand::Detach(_, detached))) => Err(detached),
             // The router has ended: nobody counts any more.
             Err(_) => Ok(()),
         }
@@ -153,6 +211,7 @@ impl RouterSeat {
             parts,
             replies: Vec::new(),
             lag_at: Instant::now(),
+            tick_at: Instant::now(),
             stopped: false,
         };
         let wake = Arc::clone(&thread.seat.wake);
@@ -165,8 +224,9 @@ impl RouterSeat {
 struct RouterThread {
     seat: RouterSeat,
     parts: RouterParts,
-    replies: Vec<oneshot::Sender<()>>,
+    replies: Vec<(oneshot::Sender<Arc<Positions>>, Arc<Positions>)>,
     lag_at: Instant,
+    tick_at: Instant,
     stopped: bool,
 }
 
@@ -183,6 +243,7 @@ impl RouterThread {
             loop {
                 self.seat.wake.signalled.store(false, Ordering::SeqCst);
                 let done = self.commands() + self.records();
+                self.tick(Instant::now());
                 self.deliver();
                 if done == 0 || self.stopped {
                     break;
@@ -193,11 +254,27 @@ impl RouterThread {
                 info!("all partitions are assigned");
             }
             self.show_lag(Instant::now());
-            *self.seat.stats.lock() = RouterStatus {
-                stats: self.parts.router.stats(),
-                subscriptions: self.parts.router.subscriptions(),
-            };
+            self.publish();
         }
+    }
+
+    /// Tells the shards, and whoever asks for the status, where the router stands.
+    fn tick(&mut self, now: Instant) {
+        if now >= self.tick_at {
+            self.tick_at = now + TICK_INTERVAL;
+            self.parts.router.tick();
+            self.publish();
+        }
+    }
+
+    fn publish(&mut self) {
+        let router = &mut self.parts.router;
+        let positions = (!router.positions().is_empty()).then(|| router.share());
+        *self.seat.stats.lock() = RouterStatus {
+            stats: router.stats(),
+            subscriptions: router.subscriptions(),
+            positions,
+        };
     }
 
     fn show_lag(&mut self, now: Instant) {
@@ -213,12 +290,25 @@ impl RouterThread {
     fn commands(&mut self) -> usize {
         for done in 0..COMMANDS_PER_TURN {
             match self.seat.receiver.try_recv() {
-                Ok(RouterCommand::Subscribe(shard, id, subscription, reply)) => {
-                    self.parts.router.subscribe(shard, id, *subscription);
-                    self.replies.push(reply);
+                Ok(RouterCommand::Open(shard, id, opening, subscription, reply)) => {
+                    let router = &mut self.parts.router;
+                    router.open(shard, id, opening, subscription.map(|s| *s));
+                    self.replies.push((reply, router.share()));
                 }
-                Ok(RouterCommand::Unsubscribe(shard, detached)) => {
-                    self.parts.router.unsubscribe(shard, &detached.definition);
+                Ok(RouterCommand::Subscribe(shard, id, subscription)) => {
+                    self.parts.router.subscribe(shard, id, *subscription);
+                }
+                Ok(RouterCommand::Unsubscribe(shard, id, sub)) => {
+                    self.parts.router.unsubscribe(shard, id, sub);
+                }
+                Ok(RouterCommand::SetMask(shard, id, sub, mask)) => {
+                    self.parts.router.set_mask(shard, id, sub, mask);
+                }
+                Ok(RouterCommand::SetClass(shard, id, class)) => {
+                    self.parts.router.set_class(shard, id, class);
+                }
+                Ok(RouterCommand::Detach(shard, detached)) => {
+                    self.parts.router.detach(shard, &detached.definition);
                 }
                 Ok(RouterCommand::Stop) => {
                     self.stopped = true;
@@ -253,9 +343,9 @@ impl RouterThread {
                 shard.send(Command::Batch(batch));
             }
         }
-        for reply in self.replies.drain(..) {
+        for (reply, positions) in self.replies.drain(..) {
             // Whoever asked may have gone; its guard undoes the registration.
-            let _ = reply.send(());
+            let _ = reply.send(positions);
         }
     }
 }

@@ -7,7 +7,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use tidewire_auth::Verifier;
 use tidewire_model::Model;
 use tidewire_rights::TypeRights;
-use tidewire_router::ConnectionId;
+use tidewire_router::{ConnectionId, Window};
 use tidewire_runtime::Tasks;
 use tidewire_sockets::{Command, ShardHandle, Shards};
 use tidewire_store::Store;
@@ -16,10 +16,12 @@ use tidewire_telemetry::{CommonMetrics, GatewayMetrics};
 use crate::caps::Caps;
 use crate::control::Control;
 use crate::health::Health;
+use crate::history::HistoryHandle;
 use crate::options::GatewayOptions;
 use crate::registry::Registry;
 use crate::router_thread::RouterHandle;
 use crate::sessions::Sessions;
+use crate::snapshots::Snapshots;
 
 pub(crate) struct Shared {
     pub(crate) options: GatewayOptions,
@@ -31,6 +33,11 @@ pub(crate) struct Shared {
     pub(crate) shards: Shards,
     pub(crate) router: RouterHandle,
     pub(crate) caps: Arc<Caps>,
+    pub(crate) snapshots: Snapshots,
+    pub(crate) history: HistoryHandle,
+    pub(crate) window: Arc<Window>,
+    /// For what shards start and cannot wait for.
+    pub(crate) runtime: tokio::runtime::Handle,
     pub(crate) registry: Arc<Registry>,
     pub(crate) control: Control,
     pub(crate) health: Arc<Health>,

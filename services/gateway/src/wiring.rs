@@ -9,13 +9,14 @@ use tidewire_assembly::{
     start_store,
 };
 use tidewire_auth::unix_now;
-use tidewire_config::Settings;
+use tidewire_config::{KeySource, Secret, Settings};
+use tidewire_event::CursorKey;
 use tidewire_http::{Server, ServerHandle};
 use tidewire_kafka::{
-    EmbeddedBroker, KafkaOptions, PoisonRecord, Quarantine, Reader, StartAt, Writer,
+    EmbeddedBroker, History, KafkaOptions, PoisonRecord, Quarantine, Reader, StartAt, Writer,
 };
-use tidewire_log::LogRecord;
-use tidewire_router::{SHARDS_MAX, ShardIndex, ShardLimits};
+use tidewire_log::{LogHistory, LogRecord};
+use tidewire_router::{FoldTooLarge, SHARDS_MAX, ShardIndex, ShardLimits};
 use tidewire_runtime::Tasks;
 use tidewire_sockets::ShardOptions;
 use tidewire_store::Store;
@@ -97,7 +98,10 @@ pub async fn wire(
     let embedded = surroundings.embedded.as_ref().map(|(_, broker)| &**broker);
     prepare_topics(settings, &kafka, embedded, &topics).await?;
     let changes = &settings.kafka.changes_topic;
-    let reader = Reader::start(&kafka, changes, StartAt::End).map_err(anyhow::Error::new)?;
+    let cursor_key = cursor_key(settings)?;
+    let back = StartAt::Back { records: settings.gateway.window_fill_records };
+    let reader = Reader::start(&kafka, changes, back).map_err(anyhow::Error::new)?;
+    let (history_options, history_topic) = (kafka.clone(), changes.clone());
     let control = &settings.kafka.control_topic;
     let control = ControlTopic {
         reader: Box::new(
@@ -118,13 +122,17 @@ pub async fn wire(
         }
     });
     let parts = GatewayParts {
-        options: options(settings, development, &public_url),
+        options: options(settings, development, &public_url, cursor_key),
         model,
         links,
         rights,
         verifier,
         store,
         reader: Box::new(reader),
+        history: Arc::new(move || {
+            let history = History::new(&history_options, &history_topic)?;
+            Ok(Box::new(history) as Box<dyn LogHistory>)
+        }),
         control,
         poison: Arc::new(ToQuarantine { quarantine, topic: changes.clone() }),
         common: common_metrics(registry)?,
@@ -189,7 +197,35 @@ impl Running {
     }
 }
 
-fn options(settings: &Settings, development: bool, public_url: &str) -> GatewayOptions {
+/// The key of cursors: of a secret of its own, else of the one that tokens are signed with.
+fn cursor_key(settings: &Settings) -> Result<CursorKey, StartError> {
+    let shared = settings.auth.issuers.iter().find_map(|issuer| match &issuer.key {
+        KeySource::Hs256SecretFile(path) => Some(path),
+        KeySource::PemFile(_) | KeySource::Jwks { .. } => None,
+    });
+    let name = "gateway.cursor_secret_file";
+    let problem = |text: String| StartError::Values(vec![format!("{name}: {text}")]);
+    let path = settings.gateway.cursor_secret_file.as_ref().or(shared).ok_or_else(|| {
+        problem(
+            "needs a file with a secret, the same on every replica: cursors and the positions of \
+                 sessions are signed with it"
+                .to_owned(),
+        )
+    })?;
+    let secret = Secret::from_file(path).map_err(|error| problem(error.to_string()))?;
+    if secret.expose().len() < CursorKey::SECRET_BYTES_MIN {
+        let least = CursorKey::SECRET_BYTES_MIN;
+        return Err(problem(format!("{} has fewer than {least} bytes", path.display())));
+    }
+    Ok(CursorKey::derive(secret.expose().as_bytes()))
+}
+
+fn options(
+    settings: &Settings,
+    development: bool,
+    public_url: &str,
+    cursor_key: CursorKey,
+) -> GatewayOptions {
     let (gateway, http) = (&settings.gateway, &settings.http);
     GatewayOptions {
         shards: shards(gateway.shards),
@@ -207,6 +243,7 @@ fn options(settings: &Settings, development: bool, public_url: &str) -> GatewayO
         limits: ShardLimits {
             queue_bytes_max: gateway.queue_bytes_max,
             backlog_bytes_max: BACKLOG_BYTES_MAX,
+            replay_bytes_per_second: gateway.replay_bytes_per_second as u64,
         },
         all_keys_words: settings.model.all_keys_words.clone(),
         path_token: settings.auth.path_token,
@@ -216,6 +253,13 @@ fn options(settings: &Settings, development: bool, public_url: &str) -> GatewayO
         ticket_ttl: settings.auth.ticket_ttl,
         drain_window: gateway.drain_window,
         drain_retry: gateway.drain_retry,
+        cursor_key,
+        window_bytes_max: gateway.window_bytes_max,
+        snapshot_limit: FoldTooLarge {
+            objects_max: gateway.snapshot_objects_max,
+            bytes_max: gateway.snapshot_bytes_max,
+        },
+        subscriptions_per_connection_max: gateway.subscriptions_per_connection_max,
         internal_on_loopback: settings.internal.listen.ip().is_loopback(),
         public_url: public_url.to_owned(),
     }

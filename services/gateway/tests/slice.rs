@@ -13,19 +13,22 @@ use bytes::Bytes;
 use futures_util::{SinkExt as _, StreamExt as _};
 use tempfile::TempDir;
 use tidewire_auth::{AuthOptions, MintClaims, Secret, TokenMinter, Verifier, dev_secret, unix_now};
+use tidewire_event::CursorKey;
 use tidewire_gateway::{ControlTopic, Gateway, GatewayOptions, GatewayParts, PoisonSink};
 use tidewire_http::{AllowedOrigins, Server, ServerOptions};
-use tidewire_kafka::{EmbeddedBroker, Reader, StartAt, Writer};
-use tidewire_log::{LogRecord, LogWriter as _, NewRecord};
+use tidewire_kafka::{EmbeddedBroker, History, Reader, StartAt, Writer};
+use tidewire_log::{LogHistory, LogRecord, LogWriter as _, NewRecord};
 use tidewire_model::Model;
 use tidewire_rights::{RightsOptions, TypeRights};
-use tidewire_router::{SelfLinks, ShardLimits};
+use tidewire_router::{FoldTooLarge, SelfLinks, ShardLimits};
 use tidewire_runtime::{Shutdown, Tasks};
 use tidewire_sockets::ShardOptions;
 use tidewire_store::{MemoryLimits, MemoryStore, Store};
 use tidewire_telemetry::{CommonMetrics, GatewayMetrics, Registry};
 use tidewire_wire::ws::Limits;
+use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::{MaybeTlsStream, WebSocketStream};
 
 struct NoPoison;
 
@@ -111,6 +114,7 @@ fn gateway(surroundings: &Surroundings, registry: &Registry, tasks: &Tasks) -> G
     let Surroundings { broker, folder, store, .. } = surroundings;
     let secret_file = folder.path().join("secret");
     let reader = Reader::start(&broker.options(), "changes", StartAt::End).unwrap();
+    let history = broker.options();
     Gateway::start(GatewayParts {
         options: GatewayOptions {
             shards: 2,
@@ -122,7 +126,11 @@ fn gateway(surroundings: &Surroundings, registry: &Registry, tasks: &Tasks) -> G
                 inbound_messages_per_minute: 600,
                 commands_max: 1024,
             },
-            limits: ShardLimits { queue_bytes_max: 131_072, backlog_bytes_max: 1 << 20 },
+            limits: ShardLimits {
+                queue_bytes_max: 131_072,
+                backlog_bytes_max: 1 << 20,
+                replay_bytes_per_second: 16 << 20,
+            },
             all_keys_words: Vec::new(),
             path_token: true,
             origins: AllowedOrigins::default(),
@@ -131,6 +139,10 @@ fn gateway(surroundings: &Surroundings, registry: &Registry, tasks: &Tasks) -> G
             ticket_ttl: Duration::from_secs(60),
             drain_window: Duration::from_millis(100),
             drain_retry: Duration::from_secs(1),
+            cursor_key: CursorKey::derive(b"a secret of the tests' own"),
+            window_bytes_max: 1 << 20,
+            snapshot_limit: FoldTooLarge { objects_max: 1_000, bytes_max: 1 << 20 },
+            subscriptions_per_connection_max: 16,
             internal_on_loopback: true,
             public_url: "http://localhost".into(),
         },
@@ -140,6 +152,9 @@ fn gateway(surroundings: &Surroundings, registry: &Registry, tasks: &Tasks) -> G
         verifier: Arc::new(Verifier::new(&AuthOptions::development(&secret_file)).unwrap()),
         store: Some(Arc::clone(store) as Arc<dyn Store>),
         reader: Box::new(reader),
+        history: Arc::new(move || {
+            Ok(Box::new(History::new(&history, "changes")?) as Box<dyn LogHistory>)
+        }),
         control: ControlTopic {
             reader: Box::new(
                 Reader::start(&broker.options(), "control", StartAt::Earliest).unwrap(),
@@ -202,15 +217,26 @@ async fn a_change_reaches_the_socket_that_asked() {
 }
 
 #[tokio::test]
-async fn the_first_frame_is_about_the_session() {
+async fn a_session_goes_on_where_its_client_was() {
     let tasks = Tasks::new(Shutdown::new());
     let world = start(&tasks).await;
     let path = "/ws/rest/WebSocketObjectSubscription/PortCall/U/*";
-    let url = format!("{}{path}/{}?session=desk&lastEventId=3-7", world.url, world.token);
-    let (mut socket, _) = tokio_tungstenite::connect_async(url).await.unwrap();
-    for expected in ["session starts now", "gap"] {
-        let frame = socket.next().await.unwrap().unwrap().into_text().unwrap();
-        assert!(frame.contains(&format!(r#""message":"{expected}""#)), "{expected}: {frame}");
-    }
+    let url = format!("{}{path}/{}?session=desk", world.url, world.token);
+    let mut socket = first_frame(&url, "session starts now").await;
+    socket.close(None).await.unwrap();
+    while socket.next().await.is_some() {}
+    let missed = record("demo/PortCall/1", "1;U;;none;", r#"{"new":{"key":1},"old":null}"#);
+    let id = world.writer.write(missed).await.unwrap();
+    let mut socket = first_frame(&url, "session resumed").await;
+    let frame = socket.next().await.unwrap().unwrap().into_text().unwrap();
+    assert!(frame.starts_with(&format!(r#"{{"id":"{id}","#)), "{frame}");
     world.gateway.stop();
+}
+
+/// Opens a socket whose first frame has this message.
+async fn first_frame(url: &str, message: &str) -> WebSocketStream<MaybeTlsStream<TcpStream>> {
+    let (mut socket, _) = tokio_tungstenite::connect_async(url).await.unwrap();
+    let frame = socket.next().await.unwrap().unwrap().into_text().unwrap();
+    assert!(frame.contains(&format!(r#""message":"{message}""#)), "{message}: {frame}");
+    socket
 }

@@ -1,5 +1,6 @@
 //! Sections `gateway` and `capture`: the limits and times of the two services.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use super::seconds;
@@ -19,6 +20,13 @@ pub struct Gateway {
     pub drain_window: Duration,
     pub drain_retry: Duration,
     pub inbound_messages_per_minute: u32,
+    pub cursor_secret_file: Option<PathBuf>,
+    pub window_bytes_max: usize,
+    pub window_fill_records: u64,
+    pub replay_bytes_per_second: usize,
+    pub snapshot_objects_max: usize,
+    pub snapshot_bytes_max: usize,
+    pub subscriptions_per_connection_max: usize,
 }
 
 /// Section `capture`.
@@ -48,6 +56,15 @@ pub(super) fn gateway(r: &Reader) -> Gateway {
         drain_window: r.duration("gateway.drain_window", seconds(0)..=seconds(3600)),
         drain_retry: r.duration("gateway.drain_retry", seconds(0)..=seconds(300)),
         inbound_messages_per_minute: r.number("gateway.inbound_messages_per_minute", 1..=1_000_000),
+        cursor_secret_file: r.file("gateway.cursor_secret_file"),
+        window_bytes_max: r.size("gateway.window_bytes_max", kib(64)..=kib(64 << 20)),
+        window_fill_records: r.number("gateway.window_fill_records", 0..=100_000_000),
+        replay_bytes_per_second: r
+            .size("gateway.replay_bytes_per_second", kib(64)..=kib(64 << 20)),
+        snapshot_objects_max: r.number("gateway.snapshot_objects_max", 1..=10_000_000),
+        snapshot_bytes_max: r.size("gateway.snapshot_bytes_max", kib(64)..=kib(4 << 20)),
+        subscriptions_per_connection_max: r
+            .number("gateway.subscriptions_per_connection_max", 1..=10_000),
     }
 }
 

@@ -145,23 +145,19 @@ fn a_frame_that_is_partly_written_counts_as_not_there() {
 
 #[test]
 fn a_lane_that_ended_is_forgotten() {
-    let check = |frames, advance: usize, expected: &str| {
+    let check = |advance: usize, expected: &str| {
         let mut queue = SendQueue::default();
         put(&mut queue, 0, 1, U, "a");
         put(&mut queue, 1, 1, U, "b");
         put(&mut queue, 0, 2, U, "c");
         queue.advance(advance);
-        let before = queue.bytes();
-        let removed = queue.remove_lane(0, frames);
-        assert_eq!(queue.bytes(), before - removed);
+        queue.remove_lane(0);
         put(&mut queue, 0, 2, U, "new");
         put(&mut queue, 1, 1, U, "d");
         assert_eq!(all(&mut queue), expected);
     };
-    check(LaneFrames::Stay, 0, "Ua;Uc;Unew;Ud;");
-    check(LaneFrames::Stay, 1, "a;Uc;Unew;Ud;");
-    check(LaneFrames::Go, 0, "Unew;Ud;");
-    check(LaneFrames::Go, 1, "a;Unew;Ud;");
+    check(0, "Ua;Uc;Unew;Ud;");
+    check(1, "a;Uc;Unew;Ud;");
 }
 
 #[test]
@@ -179,7 +175,7 @@ fn empty_places_stay_few() {
 #[test]
 fn a_plain_queue_has_no_index() {
     let mut queue = queue(&["abc", "de"]);
-    assert_eq!(queue.remove_lane(0, LaneFrames::Go), 0);
+    queue.remove_lane(0);
     assert!(queue.merging.is_none());
 }
 
@@ -197,20 +193,19 @@ enum Step {
     },
     /// So much of what was gathered is written, in 255ths.
     Write(u8),
-    RemoveLane(usize, LaneFrames),
+    RemoveLane(usize),
 }
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
     let padding = || prop_oneof![20 => 0..20_usize, 1 => Just(30_000), 1 => Just(70_000)];
     let event = (0..3_usize, 0..12_u64, 0..6_usize, padding())
         .prop_map(|(lane, key, choice, padding)| Step::Event { lane, key, choice, padding });
-    let frames = prop_oneof![Just(LaneFrames::Stay), Just(LaneFrames::Go)];
     let step = prop_oneof![
         60 => event,
         4 => padding().prop_map(|padding| Step::Plain { padding }),
         1 => Just(Step::Rest),
         8 => prop_oneof![4 => 0..20_u8, 1 => any::<u8>()].prop_map(Step::Write),
-        1 => (0..3_usize, frames).prop_map(|(lane, frames)| Step::RemoveLane(lane, frames)),
+        1 => (0..3_usize).prop_map(Step::RemoveLane),
     ];
     prop::collection::vec(step, 0..400)
 }
@@ -260,18 +255,12 @@ impl Naive {
         out
     }
 
-    fn remove_lane(&mut self, lane: usize, frames: LaneFrames) {
-        let begun = usize::from(self.head > 0 || self.rest_first);
-        let mut at = 0;
-        self.frames.retain_mut(|frame| {
-            let of_lane = frame.object.is_some_and(|(l, _)| l == lane);
-            let stays = !of_lane || frames == LaneFrames::Stay || at < begun;
-            at += 1;
-            if of_lane {
+    fn remove_lane(&mut self, lane: usize) {
+        for frame in &mut self.frames {
+            if frame.object.is_some_and(|(l, _)| l == lane) {
                 frame.object = None;
             }
-            stays
-        });
+        }
     }
 }
 
@@ -322,11 +311,9 @@ impl Both {
                 assert!(self.naive.write(n) == bytes[..n], "other bytes came out");
                 self.real.advance(n);
             }
-            Step::RemoveLane(lane, frames) => {
-                let before = self.real.bytes();
-                let removed = self.real.remove_lane(lane, frames);
-                assert_eq!(self.real.bytes() + removed, before);
-                self.naive.remove_lane(lane, frames);
+            Step::RemoveLane(lane) => {
+                self.real.remove_lane(lane);
+                self.naive.remove_lane(lane);
                 self.generations[lane] += 1;
                 self.source.retain(|(l, _), _| *l != lane);
             }

@@ -1,16 +1,17 @@
 //! Connections of a shard: from the registration to the last byte.
 //!
-//! A connection is attached by the router's word, adopted once its stream is handed over, and gone when
-//! the owner removes it. In between it either follows its view's log or drains a queue of its own.
+//! A connection is opened by the router's word, adopted once its stream is handed over, and gone when
+//! the owner removes it. In between its lanes either follow their views' logs, or all of them share a
+//! queue of its own.
 
 use std::sync::Arc;
 
-use tidewire_fields::FieldMask;
-use tidewire_wire::definition::Definition;
+use tidewire_event::{FrameId, Positions};
 
-use super::{ShardCore, ShardStats};
+use super::words::Word;
+use super::{Now, ShardCore, ShardStats};
 use crate::queue::SendQueue;
-use crate::view::{ConnectionId, Framing, Subscription};
+use crate::view::{ConnectionId, Framing, Opening, Subscription};
 
 /// What the owner has to act upon. The slot may have been reused by the time the owner looks: never act
 /// upon a slot that was removed after the notice was made.
@@ -22,36 +23,31 @@ pub enum Notice {
     Failed(usize),
     /// A closing connection has been sent everything; said once.
     Drained(usize),
+    /// It has other rights now, and frames wait for it that were judged by the old ones: close it, to
+    /// resume.
+    Judged(usize),
 }
 
 /// What becomes of the frames that wait when a connection is closed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Keep {
-    /// They are sent before the closing bytes.
+    /// They are sent before the closing bytes, and with them, where the framing has any, the cursors that
+    /// cover them.
     Pending,
     /// Only a frame that is partly written is sent to its end.
     Nothing,
 }
 
-/// What a connection leaves behind in the router's table.
-#[derive(Debug)]
-pub struct Detached {
-    /// Which connection.
-    pub id: ConnectionId,
-    /// What it subscribed to.
-    pub definition: Arc<Definition>,
-}
-
 #[derive(Debug)]
 pub(super) struct Connection {
     pub(super) id: ConnectionId,
-    /// `None` once it is closing.
-    pub(super) view: Option<usize>,
-    /// Its place among the view's members.
-    member: usize,
-    /// How far it has followed the view's log.
-    pub(super) position: u64,
+    pub(super) framing: Framing,
+    pub(super) proves: bool,
+    pub(super) closing: bool,
+    pub(super) lanes: Vec<usize>,
     pub(super) pending: Option<Box<Pending>>,
+    /// Records whose passing the client waits for.
+    pub(super) awaits: Vec<FrameId>,
 }
 
 /// A queue of its own, and why it has one.
@@ -62,8 +58,6 @@ pub(super) struct Pending {
     pub(super) waiting: bool,
     /// True while it stands in the list of queues to write.
     listed: bool,
-    /// Its place in the view's list of queued members.
-    queued_at: usize,
     /// True once the bound was passed: nothing more is put in, so that what is owed has no hole.
     pub(super) slow: bool,
     /// True once a closing connection was sent everything.
@@ -71,21 +65,23 @@ pub(super) struct Pending {
 }
 
 impl Connection {
-    pub(super) fn queued_bytes(&self) -> usize {
+    fn queued_bytes(&self) -> usize {
         self.pending.as_ref().map_or(0, |p| p.queue.bytes())
     }
 
-    /// Puts whole frames into the queue, unless the connection is too slow already.
+    /// Puts whole frames into the queue with `put`, unless the connection is too slow already.
     pub(super) fn push(
         &mut self,
         slot: usize,
-        frames: Arc<[u8]>,
         bytes_max: usize,
         (stats, notices): (&mut ShardStats, &mut Vec<Notice>),
+        put: impl FnOnce(&mut SendQueue),
     ) {
         let Some(pending) = self.pending.as_mut().filter(|p| !p.slow) else { return };
-        stats.queued_bytes += frames.len();
-        pending.queue.push(frames);
+        let before = pending.queue.bytes();
+        put(&mut pending.queue);
+        // Merging may have made it shorter.
+        stats.queued_bytes = stats.queued_bytes + pending.queue.bytes() - before;
         if pending.queue.bytes() > bytes_max {
             pending.slow = true;
             notices.push(Notice::Slow(slot));
@@ -95,27 +91,54 @@ impl Connection {
 
 impl ShardCore {
     /// Takes a connection on; its frames wait until it is adopted.
-    pub(super) fn attach(&mut self, id: ConnectionId, subscription: &Subscription) {
-        let connection = Connection { id, view: None, member: 0, position: 0, pending: None };
-        let slot = self.connections.insert(connection);
+    pub(super) fn open(
+        &mut self,
+        id: ConnectionId,
+        opening: Opening,
+        subscription: Option<Box<Subscription>>,
+        registered: &Arc<Positions>,
+        now: Now,
+    ) {
+        let Opening { framing, proves, greeting } = opening;
+        let slot = self.connections.insert(Connection {
+            id,
+            framing,
+            proves,
+            closing: false,
+            lanes: Vec::new(),
+            pending: None,
+            awaits: Vec::new(),
+        });
         let former = self.by_id.insert(id, slot);
         debug_assert!(former.is_none(), "the number of a connection is given once");
-        let view = self.view(subscription);
-        self.join(slot, view);
-        self.hold(slot, true);
-        self.enqueue(slot, Arc::from(&*subscription.greeting));
+        self.hold(slot, true, &[], false);
+        self.enqueue(slot, Arc::from(greeting));
+        if let Some(subscription) = subscription {
+            self.add_lane(slot, *subscription, registered, now);
+        }
     }
 
     /// Puts whole frames into a connection's own queue.
     pub(super) fn enqueue(&mut self, slot: usize, frames: Arc<[u8]>) {
         let bytes_max = self.settings.limits.queue_bytes_max;
         if let Some(connection) = self.connections.get_mut(slot) {
-            connection.push(slot, frames, bytes_max, (&mut self.stats, &mut self.notices));
+            let told = (&mut self.stats, &mut self.notices);
+            connection.push(slot, bytes_max, told, |queue| queue.push(frames));
         }
     }
 
+    /// Sends frames behind all that the connection was given so far.
+    pub(super) fn tell(&mut self, slot: usize, frames: &[u8]) {
+        if frames.is_empty() || self.connections.get(slot).is_none_or(|c| c.closing) {
+            return;
+        }
+        self.hold(slot, false, &[], false);
+        self.enqueue(slot, Arc::from(frames));
+        self.list(slot);
+    }
+
     /// Says that more is owed to a connection than it may have; its queue takes nothing from here on.
-    pub(super) fn too_slow(&mut self, slot: usize) {
+    fn too_slow(&mut self, slot: usize) {
         let Some(connection) = self.connections.get_mut(slot) else { return };
         if let Some(pending) = connection.pending.as_mut().filter(|p| !p.slow) {
             pending.slow = true;
@@ -132,57 +155,42 @@ impl ShardCore {
 
     /// The stream takes bytes again.
     pub fn writable(&mut self, slot: usize) {
-        let Some(connection) = self.connections.get_mut(slot) else { return };
-        if let Some(pending) = connection.pending.as_mut().filter(|p| !p.drained) {
+        let pending = self.connections.get_mut(slot).and_then(|c| c.pending.as_mut());
+        if let Some(pending) = pending.filter(|p| !p.drained) {
             pending.waiting = false;
-            if !pending.listed {
-                pending.listed = true;
-                self.ready.push_back(slot);
-            }
+            self.list(slot);
         }
     }
 
-    /// Puts a new field list in force: what waits already keeps the old one.
-    pub fn set_mask(&mut self, slot: usize, mask: Option<FieldMask>) {
-        let Some(view) = self.connections.get(slot).and_then(|c| c.view) else { return };
-        let Some(old) = self.views.get(view) else { return };
-        let subscription = Subscription {
-            definition: Arc::clone(&old.key.definition),
-            mask,
-            class: old.key.class.clone(),
-            framing: old.key.framing,
-            greeting: Vec::new(),
-        };
-        let new = self.view(&subscription);
-        if new == view {
-            return;
-        }
-        if !self.keep_pending(slot) {
-            self.hold(slot, false);
-            self.too_slow(slot);
-        }
-        let holds = self.leave(slot);
-        self.join(slot, new);
-        if holds {
-            self.enlist(slot, new);
+    /// Puts a queue that may be written on the list of those to write.
+    pub(super) fn list(&mut self, slot: usize) {
+        let pending = self.connections.get_mut(slot).and_then(|c| c.pending.as_mut());
+        if let Some(pending) = pending.filter(|p| !p.waiting && !p.listed) {
+            pending.listed = true;
+            self.ready.push_back(slot);
         }
     }
 
-    /// Lets a connection go: it leaves its view at once, gets what [`Keep`] says and then `last`, and a
-    /// [`Notice::Drained`] follows. Pending frames beyond the bound of a queue are not kept. `None` if it
+    /// Lets a connection go: its lanes end at once, it gets what [`Keep`] says and then `last`, and a
+    /// [`Notice::Drained`] follows. Pending frames beyond the bound of a queue are not kept. False if it
     /// is closing already.
-    pub fn close(&mut self, slot: usize, keep: Keep, last: &[u8]) -> Option<Detached> {
-        let connection = self.connections.get(slot)?;
-        let (id, view) = (connection.id, connection.view?);
-        let key = &self.views.get(view)?.key;
-        let (definition, framing) = (Arc::clone(&key.definition), key.framing);
+    pub fn close(&mut self, slot: usize, keep: Keep, last: &[u8], now: Now) -> bool {
+        let Some(connection) = self.connections.get(slot).filter(|c| !c.closing) else {
+            return false;
+        };
+        let (framing, lanes) = (connection.framing, connection.lanes.clone());
+        self.hold(slot, false, &[], false);
         if keep == Keep::Pending {
-            self.keep_pending(slot);
+            // Behind the frames that they cover.
+            self.say_cursors(slot, now);
         }
-        self.leave(slot);
-        self.hold(slot, false);
-        let connection = self.connections.get_mut(slot)?;
-        let pending = connection.pending.as_mut()?;
+        for lane in lanes {
+            self.end_lane(lane);
+        }
+        let Some(connection) = self.connections.get_mut(slot) else { return false };
+        connection.closing = true;
+        connection.awaits = Vec::new();
+        let Some(pending) = connection.pending.as_mut() else { return false };
         // Nothing but what is pushed here follows, so the bound has done its duty.
         pending.slow = true;
         let before = pending.queue.bytes();
@@ -192,150 +200,121 @@ impl ShardCore {
         pending.queue.push(Arc::from(last));
         self.stats.queued_bytes += pending.queue.bytes();
         self.stats.queued_bytes -= before;
-        if !pending.waiting && !pending.listed {
-            pending.listed = true;
-            self.ready.push_back(slot);
-        }
-        Some(Detached { id, definition })
+        self.list(slot);
+        true
     }
 
     /// Forgets a connection whose stream is gone.
-    pub fn remove(&mut self, slot: usize) -> Option<Detached> {
-        let connection = self.connections.get(slot)?;
-        let (id, view) = (connection.id, connection.view);
-        let definition =
-            view.and_then(|v| self.views.get(v)).map(|v| Arc::clone(&v.key.definition));
-        self.leave(slot);
+    pub fn remove(&mut self, slot: usize) {
+        let Some(connection) = self.connections.get(slot) else { return };
+        for lane in connection.lanes.clone() {
+            self.end_lane(lane);
+        }
         let connection = self.connections.remove(slot);
         self.stats.queued_bytes -= connection.queued_bytes();
-        self.by_id.remove(&id);
+        self.by_id.remove(&connection.id);
         self.notices.retain(|n| {
-            !matches!(n, Notice::Slow(s) | Notice::Failed(s) | Notice::Drained(s) if *s == slot)
+            !matches!(n, Notice::Slow(s) | Notice::Failed(s) | Notice::Drained(s) | Notice::Judged(s)
+                if *s == slot)
         });
         if connection.pending.is_some_and(|p| p.listed) {
             self.ready.retain(|s| *s != slot);
         }
-        definition.map(|definition| Detached { id, definition })
     }
 
-    fn join(&mut self, slot: usize, view: usize) {
-        let (Some(v), Some(connection)) =
-            (self.views.get_mut(view), self.connections.get_mut(slot))
+    /// Gives a connection a queue of its own, if it has none: first `rest`, what is left of the frame that
+    /// was begun (or a whole frame), then what its views' logs have for its lanes, as far as the bound of
+    /// a queue goes.
+    pub(super) fn hold(&mut self, slot: usize, waiting: bool, rest: &[u8], begun: bool) {
+        let Some(connection) = self.connections.get_mut(slot).filter(|c| c.pending.is_none())
         else {
             return;
         };
-        connection.view = Some(view);
-        connection.member = v.members.len();
-        connection.position = v.end();
-        v.members.push(slot);
-    }
-
-    /// Leaves the view, if it has one still; true if the connection holds a queue.
-    fn leave(&mut self, slot: usize) -> bool {
-        let Some(connection) = self.connections.get(slot) else { return false };
-        let Some(index) = connection.view else { return connection.pending.is_some() };
-        let (member, holds) = (connection.member, connection.pending.is_some());
-        if holds {
-            self.unlist(slot, index);
+        let mut queue = SendQueue::default();
+        if begun {
+            queue.push_rest(rest);
+        } else {
+            queue.push(Arc::from(rest));
         }
-        if let Some(connection) = self.connections.get_mut(slot) {
-            connection.view = None;
-        }
-        let Some(view) = self.views.get_mut(index) else { return holds };
-        let connections = &mut self.connections;
-        view.remove_member(member, |moved, place| {
-            if let Some(moved) = connections.get_mut(moved) {
-                moved.member = place;
+        self.stats.queued_bytes += rest.len();
+        connection.pending =
+            Some(Box::new(Pending { queue, waiting, listed: false, slow: false, drained: false }));
+        let bytes_max = self.settings.limits.queue_bytes_max;
+        for at in 0.. {
+            let Some(connection) = self.connections.get(slot) else { return };
+            let Some(&lane) = connection.lanes.get(at) else { return };
+            let room = bytes_max.saturating_sub(connection.queued_bytes());
+            let live = self.lanes.get(lane).filter(|l| l.live);
+            let Some((view, position)) = live.map(|l| (l.view, l.position)) else { continue };
+            let tail = self.views.get(view).map_or(&[][..], |v| v.from(position));
+            // What no queue may hold is not copied either.
+            if tail.len() <= room {
+                let tail = Arc::from(tail);
+                self.enqueue(slot, tail);
+            } else {
+                self.too_slow(slot);
             }
-        });
-        if view.members.is_empty() {
-            self.drop_view(index);
+            self.enlist(lane);
         }
-        holds
     }
 
-    /// Moves what the view's log has for a connection into a queue of its own; false if that is more than
-    /// a queue may hold.
-    fn keep_pending(&mut self, slot: usize) -> bool {
-        let Some(connection) = self.connections.get(slot) else { return true };
-        if connection.pending.is_some() {
-            return true;
-        }
-        let view = connection.view.and_then(|v| self.views.get(v));
-        let frames = view.map_or(&[][..], |v| v.from(connection.position));
-        if frames.is_empty() {
-            return true;
-        }
-        if frames.len() > self.settings.limits.queue_bytes_max {
-            return false;
-        }
-        let frames: Arc<[u8]> = Arc::from(frames);
-        self.hold(slot, false);
-        self.enqueue(slot, frames);
-        self.writable(slot);
-        true
-    }
-
-    /// Gives a connection a queue of its own, if it has none.
-    pub(super) fn hold(&mut self, slot: usize, waiting: bool) {
-        let Some(connection) = self.connections.get_mut(slot) else { return };
-        if connection.pending.is_some() {
-            return;
-        }
-        let queue = SendQueue::default();
-        connection.pending = Some(Box::new(Pending {
-            queue,
-            waiting,
-            listed: false,
-            queued_at: 0,
-            slow: false,
-            drained: false,
-        }));
-        if let Some(view) = connection.view {
-            self.enlist(slot, view);
+    /// Moves what the logs have for a connection into a queue of its own, if there is something.
+    pub(super) fn hold_tails(&mut self, slot: usize) {
+        let Some(connection) = self.connections.get(slot) else { return };
+        let behind = |lane: &usize| {
+            let lane = self.lanes.get(*lane).filter(|l| l.live);
+            let view = lane.and_then(|l| Some((l, self.views.get(l.view)?)));
+            view.is_some_and(|(lane, view)| lane.position != view.end())
+        };
+        if connection.pending.is_none() && connection.lanes.iter().any(behind) {
+            self.hold(slot, false, &[], false);
+            self.list(slot);
         }
     }
 
     /// How a connection's frames are put on the wire; `None` once it is closing.
     #[must_use]
     pub fn framing(&self, slot: usize) -> Option<Framing> {
-        let connection = self.connections.get(slot)?;
-        self.views.get(connection.view?).map(|view| view.key.framing)
+        self.connections.get(slot).filter(|c| !c.closing).map(|c| c.framing)
     }
 
-    fn enlist(&mut self, slot: usize, view: usize) {
-        let (Some(view), Some(connection)) =
-            (self.views.get_mut(view), self.connections.get_mut(slot))
-        else {
+    /// Takes the empty queue of a connection away: its lanes follow their views' logs again.
+    pub(super) fn release(&mut self, slot: usize) {
+        let Some(connection) = self.connections.get_mut(slot) else { return };
+        connection.pending = None;
+        for at in 0.. {
+            let lane = self.connections.get(slot).and_then(|c| c.lanes.get(at)).copied();
+            let Some(lane) = lane else { return };
+            self.unlist(lane);
+            if let Some(lane) = self.lanes.get_mut(lane) {
+                lane.position = self.views.get(lane.view).map_or(0, super::View::end);
+            }
+        }
+    }
+
+    /// Says how many frames were merged away, now that nothing waits; false if there is nothing to say.
+    pub(super) fn say_conflated(&mut self, slot: usize) -> bool {
+        let Some(connection) = self.connections.get(slot).filter(|c| !c.closing) else {
+            return false;
+        };
+        let mut said = false;
+        for lane in connection.lanes.clone() {
+            let count = self.lanes.get_mut(lane).map_or(0, |l| std::mem::take(&mut l.conflated));
+            if count > 0 {
+                said = true;
+                self.say(lane, &Word::Conflated(count), Now::default());
+            }
+        }
+        said
+    }
+
+    /// Tells the client once a record has passed all its subscriptions.
+    pub fn await_record(&mut self, slot: usize, id: FrameId) {
+        let Some(connection) = self.connections.get_mut(slot).filter(|c| !c.closing) else {
             return;
         };
-        if let Some(pending) = &mut connection.pending {
-            pending.queued_at = view.queued.len();
-            view.queued.push(slot);
-        }
-    }
-
-    fn unlist(&mut self, slot: usize, view: usize) {
-        let Some(view) = self.views.get_mut(view) else { return };
-        let at = self.connections.get(slot).and_then(|c| c.pending.as_ref()).map(|p| p.queued_at);
-        let Some(at) = at.filter(|at| view.queued.get(*at) == Some(&slot)) else { return };
-        view.queued.swap_remove(at);
-        if let Some(&moved) = view.queued.get(at)
-            && let Some(pending) = self.connections.get_mut(moved).and_then(|c| c.pending.as_mut())
-        {
-            pending.queued_at = at;
-        }
-    }
-
-    /// Takes the empty queue of a connection away: it follows its view's log again.
-    pub(super) fn release(&mut self, slot: usize) {
-        let Some(index) = self.connections.get(slot).and_then(|c| c.view) else { return };
-        self.unlist(slot, index);
-        let end = self.views.get(index).map_or(0, super::View::end);
-        if let Some(connection) = self.connections.get_mut(slot) {
-            connection.pending = None;
-            connection.position = end;
-        }
+        connection.awaits.push(id);
+        self.awaiting.push(connection.id);
     }
 
     /// Takes the next connection whose own queue may be written.

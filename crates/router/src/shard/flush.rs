@@ -65,19 +65,17 @@ impl ShardCore {
         !(self.ready.is_empty() && self.dirty_small.is_empty() && self.dirty_large.is_empty())
     }
 
-    /// Sends one frame (a control frame, an error) ahead of what the view has. A closing connection gets
+    /// Sends one frame (a control frame, an error) ahead of what the views have. A closing connection gets
     /// none: nothing may follow its last bytes.
     pub fn send(&mut self, slot: usize, frame: &[u8], sink: &mut impl Sink) {
-        let Some(connection) = self.connections.get(slot).filter(|c| c.view.is_some()) else {
-            return;
-        };
+        let Some(connection) = self.connections.get(slot).filter(|c| !c.closing) else { return };
         if connection.pending.is_some() {
             self.enqueue(slot, Arc::from(frame));
             return;
         }
         let outcome = self.write(slot, frame, sink);
         if let Written::Partial(n) = outcome {
-            self.block(slot, frame.get(n..).unwrap_or_default(), n > 0);
+            self.hold(slot, true, frame.get(n..).unwrap_or_default(), n > 0);
         }
     }
 
@@ -88,63 +86,40 @@ impl ShardCore {
             let before = view.log_bytes();
             let next = view.next_member();
             self.stats.backlog_bytes -= before - view.log_bytes();
-            let Some(slot) = next else {
+            let Some(index_of_lane) = next else {
                 view.dirty = false;
                 recycle(&mut self.pool, view.take_buffer());
                 return true;
             };
             let end = view.end();
-            let Some(connection) = self.connections.get_mut(slot) else { continue };
-            if connection.pending.is_some() || connection.position == end {
+            let Some(lane) = self.lanes.get_mut(index_of_lane) else { continue };
+            if lane.held || lane.position == end {
                 continue;
             }
-            let frames = view.from(connection.position);
+            let slot = lane.connection;
+            let frames = view.from(lane.position);
             *left -= 1;
             let outcome = sink.write(slot, frames);
             match outcome {
                 Written::All => {
                     self.stats.bytes += frames.len() as u64;
-                    connection.position = end;
+                    lane.position = end;
                 }
                 Written::Partial(n) => {
                     self.stats.bytes += n as u64;
                     let boundary = view.key.framing.frame_end(frames, n);
                     let rest: Vec<u8> = frames.get(n..boundary).unwrap_or_default().to_vec();
-                    // What lies behind the begun frame follows from the log, in `block`.
-                    connection.position += boundary as u64;
-                    self.block(slot, &rest, n < boundary);
+                    // What lies behind the begun frame follows from the log, in `hold`.
+                    lane.position += boundary as u64;
+                    self.hold(slot, true, &rest, n < boundary);
                 }
                 Written::Failed => {
-                    connection.position = end;
+                    lane.position = end;
                     self.notices.push(Notice::Failed(slot));
                 }
             }
         }
         false
-    }
-
-    /// The stream took a part: `rest` waits, and behind it what the log has for the connection.
-    fn block(&mut self, slot: usize, rest: &[u8], begun: bool) {
-        let Some(connection) = self.connections.get(slot) else { return };
-        let view = connection.view.and_then(|v| self.views.get(v));
-        let behind = view.map_or(&[][..], |v| v.from(connection.position));
-        // What no queue may hold is not copied either.
-        let room = self.settings.limits.queue_bytes_max.saturating_sub(rest.len());
-        let behind = (behind.len() <= room).then(|| Arc::from(behind));
-        self.hold(slot, true);
-        let Some(connection) = self.connections.get_mut(slot) else { return };
-        if let Some(pending) = &mut connection.pending {
-            self.stats.queued_bytes += rest.len();
-            if begun {
-                pending.queue.push_rest(rest);
-            } else {
-                pending.queue.push(Arc::from(rest));
-            }
-        }
-        match behind {
-            Some(behind) => self.enqueue(slot, behind),
-            None => self.too_slow(slot),
-        }
     }
 
     /// Writes a connection's own queue.
@@ -153,17 +128,23 @@ impl ShardCore {
         while let Some(connection) = self.connections.get_mut(slot) {
             let Some(pending) = connection.pending.as_mut().filter(|p| !p.waiting) else { break };
             if pending.queue.is_empty() {
-                if connection.view.is_none() {
+                if connection.closing {
                     pending.drained = true;
                     self.notices.push(Notice::Drained(slot));
-                } else if !pending.slow {
-                    // One that was slow was not given all: it never follows the log again.
-                    self.release(slot);
+                    break;
                 }
+                // One that was slow was not given all: it never follows the logs again.
+                if pending.slow {
+                    break;
+                }
+                if self.say_conflated(slot) {
+                    continue;
+                }
+                self.release(slot);
                 break;
             }
             if *left == 0 {
-                self.writable(slot);
+                self.list(slot);
                 break;
             }
             *left -= 1;

@@ -6,28 +6,45 @@
 
 mod connection;
 mod flush;
+mod lane;
+mod replay;
+mod snapshot;
+mod stamp;
+mod words;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 
 use hashbrown::HashMap;
 use slab::Slab;
-use tidewire_event::{OldImage, Operation};
+use tidewire_event::{CursorKey, OldImage, Operation, Position, Positions, Tenant};
+use tidewire_log::GapReason as LogGap;
 use tidewire_model::{Model, TypeDef};
 use tidewire_wire::definition::Definition;
-use tidewire_wire::error::Notice as WireNotice;
 use tidewire_wire::frame::subscription_suffix;
+use tidewire_wire::v1::{self, GapReason};
 
+use crate::conflate::Plan;
 use crate::encode::Encoders;
 use crate::event::RoutedEvent;
+use crate::interest::InterestTable;
 use crate::links::SelfLinks;
 use crate::matching::{Role, RouteTable, owners_of};
 use crate::router::ShardItem;
-use crate::view::{ConnectionId, Framing, Subscription, View, ViewKey};
+use crate::view::{ConnectionId, EventKind, Framing, OnSlow, View, ViewKey};
+use crate::window::Window;
 
 use connection::Connection;
-pub use connection::{Detached, Keep, Notice};
+pub use connection::{Keep, Notice};
 pub use flush::{Sink, Written};
+pub use lane::Detached;
+use lane::Lane;
+use replay::Replay;
+pub use replay::{HistoryOutcome, HistoryReply};
+pub use snapshot::Snapshot;
+use stamp::Marks;
+pub use stamp::Proof;
+use words::word_of;
 
 /// Bounds of a shard.
 #[derive(Clone, Copy, Debug)]
@@ -36,6 +53,38 @@ pub struct ShardLimits {
     pub queue_bytes_max: usize,
     /// With so many bytes in the logs of its views, the shard wants no more events for now.
     pub backlog_bytes_max: usize,
+    /// Most bytes a second that subscriptions of one tenant are sent while they catch up.
+    pub replay_bytes_per_second: u64,
+}
+
+/// The owner's clocks: a shard has none.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Now {
+    /// Milliseconds since the Unix epoch, for the date of an error.
+    pub wall_ms: i64,
+    /// Milliseconds of a clock that never goes back, for intervals.
+    pub mono_ms: u64,
+}
+
+/// What a shard asks of its owner.
+#[derive(Clone, Debug)]
+pub enum Want {
+    /// Records that the window does not hold: see [`ShardCore::history`].
+    History {
+        /// In which life of the topic.
+        topic: tidewire_event::TopicId,
+        /// From where.
+        request: tidewire_log::HistoryRequest,
+    },
+    /// A snapshot for a subscription: see [`ShardCore::snapshot`].
+    Snapshot {
+        /// Of which connection.
+        id: ConnectionId,
+        /// Its name there.
+        sub: Option<crate::view::SubId>,
+        /// What it subscribes to.
+        definition: Arc<Definition>,
+    },
 }
 
 /// What all shards of a replica have in common.
@@ -47,6 +96,10 @@ pub struct ShardSettings {
     pub links: Arc<SelfLinks>,
     /// Bounds.
     pub limits: ShardLimits,
+    /// The tail of the log.
+    pub window: Arc<Window>,
+    /// What cursors are signed with.
+    pub cursor_key: CursorKey,
 }
 
 /// Counts since the start, and gauges of now.
@@ -54,6 +107,8 @@ pub struct ShardSettings {
 pub struct ShardStats {
     /// Messages put on their way to WebSockets.
     pub web_socket_messages: u64,
+    /// Messages put on their way to sockets of `tidewire.v1`.
+    pub v1_messages: u64,
     /// Messages put on their way to event streams.
     pub event_stream_messages: u64,
     /// Bytes that the sink took.
@@ -62,10 +117,72 @@ pub struct ShardStats {
     pub views: usize,
     /// Connections.
     pub connections: usize,
+    /// Subscriptions that are catching up.
+    pub readers: usize,
+    /// Passes over the window that were begun.
+    pub window_passes: u64,
+    /// Records that passes looked at, in the window and in what was read from Kafka.
+    pub replay_records: u64,
+    /// Messages that were sent to subscriptions which catch up.
+    pub replay_messages: u64,
+    /// Subscriptions that have caught up.
+    pub caught_up: u64,
+    /// Gaps that single subscriptions were told.
+    pub gaps: u64,
+    /// Frames that were merged away for slow clients.
+    pub conflated: u64,
     /// Bytes in the connections' own queues.
     pub queued_bytes: usize,
     /// Bytes in the logs of views, which some connections have still to be sent.
     pub backlog_bytes: usize,
+}
+
+impl std::ops::AddAssign for ShardStats {
+    /// The stats of several shards together.
+    fn add_assign(&mut self, other: Self) {
+        let Self {
+            web_socket_messages,
+            v1_messages,
+            event_stream_messages,
+            bytes,
+            views,
+            connections,
+            readers,
+            window_passes,
+            replay_records,
+            replay_messages,
+            caught_up,
+            gaps,
+            conflated,
+            queued_bytes,
+            backlog_bytes,
+        } = other;
+        self.web_socket_messages += web_socket_messages;
+        self.v1_messages += v1_messages;
+        self.event_stream_messages += event_stream_messages;
+        self.bytes += bytes;
+        self.views += views;
+        self.connections += connections;
+        self.readers += readers;
+        self.window_passes += window_passes;
+        self.replay_records += replay_records;
+        self.replay_messages += replay_messages;
+        self.caught_up += caught_up;
+        self.gaps += gaps;
+        self.conflated += conflated;
+        self.queued_bytes += queued_bytes;
+        self.backlog_bytes += backlog_bytes;
+    }
+}
+
+impl ShardStats {
+    const fn count(&mut self, framing: Framing, messages: u64) {
+        match framing {
+            Framing::WebSocket => self.web_socket_messages += messages,
+            Framing::V1 => self.v1_messages += messages,
+            Framing::EventStream => self.event_stream_messages += messages,
+        }
+    }
 }
 
 /// A shard.
@@ -77,7 +194,24 @@ pub struct ShardCore {
     views: Slab<View>,
     view_index: HashMap<ViewKey, usize>,
     connections: Slab<Connection>,
+    lanes: Slab<Lane>,
     by_id: HashMap<ConnectionId, usize>,
+    /// Everything before them that concerns the shard has been applied.
+    positions: Positions,
+    /// The positions as they were shared last; `None` once they have moved.
+    shared: Option<Arc<Positions>>,
+    /// The text of the cursor of these positions, for each tenant.
+    cursors: HashMap<Tenant, Arc<str>>,
+    marks: Marks,
+    /// Views with events behind which a mark or cursor is to follow.
+    unstamped: Vec<usize>,
+    /// Connections that wait for a record to pass.
+    awaiting: Vec<ConnectionId>,
+    replay: Replay,
+    /// Subscriptions that have ended, for the router.
+    detached: Vec<Detached>,
+    wants: Vec<Want>,
+    proofs: Vec<Proof>,
     /// Views with few members to flush, then those with many: a broadcast must not delay the rest.
     dirty_small: VecDeque<usize>,
     dirty_large: VecDeque<usize>,
@@ -99,6 +233,7 @@ impl ShardCore {
     #[must_use]
     pub fn new(settings: ShardSettings) -> Self {
         let encoders = Encoders::new(Arc::clone(&settings.links));
+        let replay = Replay::new(InterestTable::new(Arc::clone(&settings.model)));
         Self {
             settings,
             routes: RouteTable::default(),
@@ -106,7 +241,18 @@ impl ShardCore {
             views: Slab::new(),
             view_index: HashMap::new(),
             connections: Slab::new(),
+            lanes: Slab::new(),
             by_id: HashMap::new(),
+            positions: Positions::new("".into()),
+            shared: None,
+            cursors: HashMap::new(),
+            marks: Marks::default(),
+            unstamped: Vec::new(),
+            awaiting: Vec::new(),
+            replay,
+            detached: Vec::new(),
+            wants: Vec::new(),
+            proofs: Vec::new(),
             dirty_small: VecDeque::new(),
             dirty_large: VecDeque::new(),
             ready: VecDeque::new(),
@@ -120,20 +266,86 @@ impl ShardCore {
         }
     }
 
-    /// Takes what the router has routed, in order. `now_ms` is the wall clock, for the date of an error.
-    pub fn apply(&mut self, item: ShardItem, now_ms: i64) {
+    /// Takes what the router has routed, in order.
+    pub fn apply(&mut self, item: ShardItem, now: Now) {
         match item {
-            ShardItem::Event(event) => self.event(&event, now_ms),
-            ShardItem::Attach(id, subscription) => self.attach(id, &subscription),
-            ShardItem::Gap => {
-                for view in self.views.iter().map(|(index, _)| index).collect::<Vec<_>>() {
-                    self.append_gap(view, now_ms);
+            ShardItem::Event(event) => self.event(&event, now),
+            ShardItem::Open(id, opening, subscription, registered) => {
+                self.open(id, *opening, subscription, &registered, now);
+            }
+            ShardItem::Subscribe(id, subscription, registered) => {
+                match self.slot(id).filter(|slot| self.framing(*slot).is_some()) {
+                    Some(slot) => self.add_lane(slot, *subscription, &registered, now),
+                    // Its connection has gone: the router is to forget it again.
+                    None => {
+                        let definition = subscription.definition;
+                        self.detached.push(Detached { id, definition });
+                    }
                 }
             }
+            ShardItem::Unsubscribe(id, sub) => self.unsubscribe(id, &sub, now),
+            ShardItem::SetMask(id, sub, mask) => {
+                if let Some(slot) = self.slot(id) {
+                    self.set_mask(slot, Some(&sub), mask);
+                }
+            }
+            ShardItem::SetClass(id, class) => {
+                if let Some(slot) = self.slot(id)
+                    && !self.set_class(slot, &class, now)
+                {
+                    self.notices.push(Notice::Judged(slot));
+                }
+            }
+            ShardItem::Tick(positions) => self.take_positions(&positions),
+            ShardItem::Gap(reason, positions) => self.gap(reason, &positions, now),
         }
     }
 
-    fn event(&mut self, event: &Arc<RoutedEvent>, now_ms: i64) {
+    /// Moves the shard's positions on to the router's.
+    fn take_positions(&mut self, positions: &Arc<Positions>) {
+        if self.positions == **positions {
+            return;
+        }
+        if self.positions.topic() == positions.topic() {
+            self.positions.advance_all(positions);
+        } else {
+            self.positions = (**positions).clone();
+        }
+        self.moved();
+    }
+
+    fn moved(&mut self) {
+        self.shared = None;
+        self.cursors.clear();
+    }
+
+    fn share_positions(&mut self) -> Arc<Positions> {
+        let positions = &self.positions;
+        Arc::clone(self.shared.get_or_insert_with(|| Arc::new(positions.clone())))
+    }
+
+    /// Every subscription is told that changes may be missing, and goes on from the positions.
+    fn gap(&mut self, reason: LogGap, positions: &Arc<Positions>, now: Now) {
+        self.positions = (**positions).clone();
+        self.moved();
+        let views: Vec<usize> = self.views.iter().map(|(index, _)| index).collect();
+        for view in views {
+            self.append_gap(view, word_of(reason), now);
+            let members = self.views.get(view).map(|v| v.members.clone()).unwrap_or_default();
+            for lane in members {
+                if self.lanes.get(lane).is_some_and(|l| l.wants_snapshot) {
+                    self.wait_for_snapshot(lane);
+                }
+            }
+        }
+        self.gap_readers(word_of(reason), now);
+    }
+
+    fn event(&mut self, event: &Arc<RoutedEvent>, now: Now) {
+        let next = event.id.offset.next();
+        self.positions.advance(event.id.partition, Position { next, epoch: event.epoch });
+        self.moved();
+        self.replay.applied += 1;
         if self.is_silent(event) {
             return;
         }
@@ -142,25 +354,26 @@ impl ShardCore {
         let owners = owners_of(event, &self.settings.model);
         let mut matched = std::mem::take(&mut self.matched);
         self.routes.visit(event, &owners, |view, role| matched.push((view, role)));
-        let object_type = event.route.object_type.as_str();
         for (index, role) in matched.drain(..) {
-            let Some(view) = self.views.get_mut(index) else { continue };
-            if view.stamp == self.stamp
-                || !role.wanted(&view.key.definition, event.operation)
-                || !view.key.class.may_read(object_type)
-            {
+            if !self.is_wanted(index, role, event) {
                 continue;
             }
+            let Some(view) = self.views.get_mut(index) else { continue };
             view.stamp = self.stamp;
-            let encoder = view.encoder;
-            let sent = match self.encoders.body(encoder, event, role) {
+            if view.members.is_empty() {
+                continue;
+            }
+            let sent = match self.encoders.body(view.encoder, event, role) {
                 None => false,
                 Some(body) => {
                     let framing = view.key.framing;
                     let suffix = Arc::clone(&view.suffix);
                     let start = view.log_bytes();
-                    view.append(&mut self.pool, |log| framing.push(log, body, &suffix));
-                    self.appended(index, start);
+                    view.append(&mut self.pool, |log| {
+                        framing.push_event(log, EventKind::Change, body, &suffix);
+                    });
+                    self.appended(index, start, 1, Some((event, role)));
+                    self.note_unstamped(index);
                     true
                 }
             };
@@ -168,18 +381,27 @@ impl ShardCore {
                 if event.is_first_report() {
                     self.broken.push(Arc::clone(event));
                 }
-                self.append_gap(index, now_ms);
+                self.append_gap(index, GapReason::Unreadable, now);
             }
         }
         self.matched = matched;
         if event.look_for_owners && event.body().is_err() {
-            self.owners_unknown(event, now_ms);
+            self.owners_unknown(event, now);
         }
+    }
+
+    /// Whether a view that the routes named takes the event, which it has not taken yet.
+    fn is_wanted(&self, index: usize, role: Role, event: &RoutedEvent) -> bool {
+        self.views.get(index).is_some_and(|view| {
+            view.stamp != self.stamp
+                && role.wanted(&view.key.definition, event.operation)
+                && view.key.class.may_read(event.route.object_type.as_str())
+        })
     }
 
     /// Tells the views of types above that they may have missed a change: its broken body alone knew whose
     /// it is.
-    fn owners_unknown(&mut self, event: &Arc<RoutedEvent>, now_ms: i64) {
+    fn owners_unknown(&mut self, event: &Arc<RoutedEvent>, now: Now) {
         let object_type = event.route.object_type.as_str();
         let above = self.settings.model.types_above(object_type);
         let concerned = |view: &View| {
@@ -196,7 +418,7 @@ impl ShardCore {
             self.broken.push(Arc::clone(event));
         }
         for index in views {
-            self.append_gap(index, now_ms);
+            self.append_gap(index, GapReason::Unreadable, now);
         }
     }
 
@@ -218,37 +440,32 @@ impl ShardCore {
         }
     }
 
-    /// Tells the connections of a view that changes may be missing.
-    fn append_gap(&mut self, index: usize, now_ms: i64) {
-        let Some(view) = self.views.get_mut(index) else { return };
-        let uri = format!("/ws/rest/WebSocketObjectSubscription/{}", view.key.definition.number());
-        let body = WireNotice::Gap.body(now_ms, &uri).to_json();
-        let framing = view.key.framing;
+    /// Tells the live subscriptions of a view that changes may be missing.
+    fn append_gap(&mut self, index: usize, reason: GapReason, now: Now) {
+        let Some(view) = self.views.get_mut(index).filter(|v| !v.members.is_empty()) else {
+            return;
+        };
         let start = view.log_bytes();
-        view.append(&mut self.pool, |log| framing.push_error(log, &body));
-        self.appended(index, start);
+        let mut frames = Vec::new();
+        words::push_gap(&mut frames, &view.key, reason, now);
+        view.append(&mut self.pool, |log| log.extend_from_slice(&frames));
+        self.appended(index, start, 1, None);
     }
 
-    /// Accounts for what stands in a view's log from `start` on.
-    fn appended(&mut self, index: usize, start: usize) {
+    /// Accounts for what stands in a view's log from `start` on: `messages` of them, or an event.
+    fn appended(
+        &mut self,
+        index: usize,
+        start: usize,
+        messages: u64,
+        event: Option<(&Arc<RoutedEvent>, Role)>,
+    ) {
         let Some(view) = self.views.get_mut(index) else { return };
         let frames = view.tail(start);
         self.stats.backlog_bytes += frames.len();
         let members = view.members.len();
-        match view.key.framing {
-            Framing::WebSocket => self.stats.web_socket_messages += members as u64,
-            Framing::EventStream => self.stats.event_stream_messages += members as u64,
-        }
-        if !view.queued.is_empty() {
-            let shared: Arc<[u8]> = Arc::from(frames);
-            for &slot in &view.queued {
-                if let Some(connection) = self.connections.get_mut(slot) {
-                    let bytes_max = self.settings.limits.queue_bytes_max;
-                    let told = (&mut self.stats, &mut self.notices);
-                    connection.push(slot, Arc::clone(&shared), bytes_max, told);
-                }
-            }
-        }
+        self.stats.count(view.key.framing, messages * members as u64);
+        let shared: Option<Arc<[u8]>> = (!view.queued.is_empty()).then(|| Arc::from(frames));
         if !view.dirty {
             view.dirty = true;
             if members > flush::SMALL_VIEW_MEMBERS {
@@ -257,20 +474,88 @@ impl ShardCore {
                 self.dirty_small.push_back(index);
             }
         }
+        let Some(frames) = shared else { return };
+        let bytes_max = self.settings.limits.queue_bytes_max;
+        for &index in &view.queued {
+            let Some(lane) = self.lanes.get_mut(index) else { continue };
+            let Some(connection) = self.connections.get_mut(lane.connection) else { continue };
+            let told = (&mut self.stats, &mut self.notices);
+            let conflates = lane.on_slow == OnSlow::Conflate;
+            let slot = lane.connection;
+            match event {
+                Some((event, role)) if conflates => {
+                    let (object_type, key) = (&event.route.object_type, &event.key);
+                    let operation = event.operation;
+                    let mut merged = 0;
+                    let encoders = &mut self.encoders;
+                    let (key_of_view, encoder) = (&view.key, view.encoder);
+                    let suffix = &view.suffix;
+                    connection.push(slot, bytes_max, told, |queue| {
+                        match queue.plan(index, object_type, key, operation) {
+                            Plan::Append => {
+                                let (object_type, key) = (object_type.clone(), key.clone());
+                                queue.push_event(
+                                    index,
+                                    object_type,
+                                    key,
+                                    operation,
+                                    frames.clone(),
+                                );
+                            }
+                            Plan::Replace(as_operation) => {
+                                let frame = if as_operation == operation {
+                                    Some(Arc::clone(&frames))
+                                } else {
+                                    let mut body = Vec::new();
+                                    let done = encoders.body_as(
+                                        encoder,
+                                        event,
+                                        role,
+                                        as_operation,
+                                        &mut body,
+                                    );
+                                    let mut frame = Vec::new();
+                                    let kind = EventKind::Change;
+                                    key_of_view.framing.push_event(&mut frame, kind, &body, suffix);
+                                    done.then(|| Arc::from(frame))
+                                };
+                                let frame = frame.unwrap_or_else(|| Arc::clone(&frames));
+                                queue.take_out(index, object_type, key);
+                                let (object_type, key) = (object_type.clone(), key.clone());
+                                queue.push_event(index, object_type, key, as_operation, frame);
+                                merged = 1;
+                            }
+                            Plan::Cancel => {
+                                queue.take_out(index, object_type, key);
+                                merged = 2;
+                            }
+                        }
+                    });
+                    lane.conflated += merged;
+                    self.stats.conflated += merged;
+                }
+                // Frames move to the end of a conflating queue: a cursor in it would claim too much.
+                None if conflates && messages == 0 => {}
+                _ => connection.push(slot, bytes_max, told, |queue| queue.push(frames.clone())),
+            }
+        }
     }
 
-    /// The view of a subscription, made if it is the first of its kind.
-    fn view(&mut self, subscription: &Subscription) -> usize {
-        let key = ViewKey::from(subscription);
+    /// The view with this key, made if it is the first of its kind.
+    fn view(&mut self, key: ViewKey) -> usize {
         if let Some(&index) = self.view_index.get(&key) {
             return index;
         }
-        let definition = &subscription.definition;
+        let definition = &key.definition;
         let base = self.settings.links.base(&definition.tenant);
-        let suffix = Arc::from(subscription_suffix(definition.number(), base));
-        let encoder = self.encoders.acquire(subscription.mask.as_ref(), &subscription.class);
-        let index = self.views.insert(View::new(key.clone(), encoder, suffix));
-        self.routes.add(index, definition);
+        let suffix = match &key.sub {
+            Some(sub) => v1::frames::event_suffix(definition.number(), base, sub),
+            None => subscription_suffix(definition.number(), base),
+        };
+        let encoder = self.encoders.acquire(key.mask.as_ref(), &key.class);
+        let definition = Arc::clone(definition);
+        let index = self.views.insert(View::new(key.clone(), encoder, Arc::from(suffix)));
+        self.routes.add(index, &definition);
         self.view_index.insert(key, index);
         index
     }
@@ -290,11 +575,10 @@ impl ShardCore {
         self.by_id.get(&id).copied()
     }
 
-    /// The definition that a connection subscribes to; `None` once it is closing.
+    /// The number of the connection in a slot; `None` once it is closing.
     #[must_use]
-    pub fn definition(&self, slot: usize) -> Option<&Arc<Definition>> {
-        let connection = self.connections.get(slot)?;
-        self.views.get(connection.view?).map(|view| &view.key.definition)
+    pub fn id(&self, slot: usize) -> Option<ConnectionId> {
+        self.connections.get(slot).filter(|c| !c.closing).map(|c| c.id)
     }
 
     /// True while the logs hold so much that the owner should flush before it brings more events.
@@ -313,9 +597,29 @@ impl ShardCore {
         std::mem::take(&mut self.broken)
     }
 
+    /// Subscriptions that have ended since the owner asked last, for the router's table.
+    pub fn take_detached(&mut self) -> Vec<Detached> {
+        std::mem::take(&mut self.detached)
+    }
+
+    /// What is wanted since the owner asked last.
+    pub fn take_wants(&mut self) -> Vec<Want> {
+        std::mem::take(&mut self.wants)
+    }
+
+    /// What clients have proven since the owner asked last.
+    pub fn take_proofs(&mut self) -> Vec<Proof> {
+        std::mem::take(&mut self.proofs)
+    }
+
     /// Counts and gauges.
     #[must_use]
     pub fn stats(&self) -> ShardStats {
-        ShardStats { views: self.views.len(), connections: self.connections.len(), ..self.stats }
+        ShardStats {
+            views: self.views.len(),
+            connections: self.connections.len(),
+            readers: self.replay.readers.len(),
+            ..self.stats
+        }
     }
 }

@@ -3,25 +3,38 @@
 use std::collections::HashMap;
 use std::sync::{Arc, LazyLock};
 
-use tidewire_event::{KeyKind, ObjectKey, Offset, Partition, Tenant};
+use tidewire_event::{
+    CursorKey, KeyKind, LeaderEpoch, ObjectKey, Offset, Partition, Tenant,
+};
 use tidewire_fields::{FieldList, FieldMask, Parsed, Scope};
 use tidewire_log::{LogEvent, LogRecord};
 use tidewire_model::Model;
 use tidewire_rights::{PermissionClass, Principal, RightsOptions, TypeRights};
 use tidewire_router::{
-    ConnectionId, Framing, Routed, Router, SelfLinks, ShardCore, ShardIndex, ShardLimits,
-    ShardSettings, Sink, Subscription, Written,
+    ConnectionId, Detached, Framing, Now, OnSlow, Opening, Routed, Router, SelfLinks, ShardCore,
+    ShardIndex, ShardLimits, ShardSettings, Sink, Start, Subscription, Window, Written,
 };
 use tidewire_wire::definition::{Definition, EventSet, KeySelector, TypeSelector};
 
 pub(crate) const BASE: &str = "https://vms.example.com";
 pub(crate) const TIME_MS: i64 = 1_789_393_046_000;
+pub(crate) const NOW: Now = Now { wall_ms: TIME_MS, mono_ms: 1_000_000 };
+
+pub(crate) fn cursor_key() -> CursorKey {
+    CursorKey::derive(b"a secret of the tests")
+}
 
 pub(crate) fn settings(model: Model, queue_bytes_max: usize) -> ShardSettings {
     ShardSettings {
         model: Arc::new(model),
         links: Arc::new(SelfLinks::new(&format!("{BASE}/"), HashMap::new())),
-        limits: ShardLimits { queue_bytes_max, backlog_bytes_max: 1 << 20 },
+        limits: ShardLimits {
+            queue_bytes_max,
+            backlog_bytes_max: 1 << 20,
+            replay_bytes_per_second: 1 << 40,
+        },
+        window: Arc::new(Window::new(1 << 20)),
+        cursor_key: cursor_key(),
     }
 }
 
@@ -96,9 +109,15 @@ pub(crate) fn subscription(definition: Definition) -> Subscription {
         class: class(definition.tenant.as_str(), &[]),
         definition: Arc::new(definition),
         mask: None,
-        framing: Framing::WebSocket,
-        greeting: Vec::new(),
+        sub: None,
+        start: Start::Now,
+        snapshot: false,
+        on_slow: OnSlow::Disconnect,
     }
+}
+
+pub(crate) const fn opening(framing: Framing) -> Opening {
+    Opening { framing, proves: false, greeting: Vec::new() }
 }
 
 /// A record as Kafka hands it over.
@@ -149,7 +168,7 @@ impl Replica {
         let model = Arc::clone(&settings.model);
         let core = |_| (ShardCore::new(settings.clone()), Store::default());
         Self {
-            router: Router::new(Arc::clone(&model), shards),
+            router: Router::new(Arc::clone(&model), shards, Arc::clone(&settings.window)),
             model,
             shards: (0..shards).map(core).collect(),
             homes: HashMap::new(),
@@ -160,10 +179,19 @@ impl Replica {
 
     /// Registers without carrying anything to the shards.
     pub(crate) fn register(&mut self, shard: ShardIndex, sub: Subscription) -> ConnectionId {
+        self.register_as(shard, opening(Framing::WebSocket), sub)
+    }
+
+    pub(crate) fn register_as(
+        &mut self,
+        shard: ShardIndex,
+        opening: Opening,
+        sub: Subscription,
+    ) -> ConnectionId {
         let id = ConnectionId(self.next_id);
         self.next_id += 1;
         self.homes.insert(id, (shard, Arc::clone(&sub.definition)));
-        self.router.subscribe(shard, id, sub);
+        self.router.open(shard, id, opening, Some(sub));
         id
     }
 
@@ -185,10 +213,11 @@ impl Replica {
     pub(crate) fn leave(&mut self, id: ConnectionId) {
         let (shard, definition) = self.homes.remove(&id).unwrap();
         let (core, _) = &mut self.shards[usize::from(shard)];
-        let left = core.remove(core.slot(id).unwrap()).unwrap();
-        assert_eq!(left.id, id);
-        assert_eq!(left.definition, definition);
-        self.router.unsubscribe(shard, &left.definition);
+        core.remove(core.slot(id).unwrap());
+        let left = core.take_detached();
+        let [Detached { id: of, definition: left }] = &left[..] else { panic!("{left:?}") };
+        assert_eq!((*of, left), (id, &definition));
+        self.router.detach(shard, left);
     }
 
     /// Routes without carrying anything to the shards.
@@ -198,6 +227,7 @@ impl Replica {
         let routed = self.router.handle(&LogEvent::Record(LogRecord {
             partition: Partition(0),
             offset: Offset(offset),
+            leader_epoch: LeaderEpoch(0),
             timestamp_ms: TIME_MS,
             key: record.key.as_deref(),
             header: record.header.as_deref().map(str::as_bytes),
@@ -217,7 +247,7 @@ impl Replica {
     pub(crate) fn carry(&mut self) {
         for (index, (core, store)) in (0..).zip(&mut self.shards) {
             for item in self.router.take_batch(index) {
-                core.apply(item, TIME_MS);
+                core.apply(item, NOW);
             }
             while core.flush(32, store) {}
             assert_eq!(core.take_notices(), Vec::new());

@@ -9,11 +9,13 @@ use tidewire_event::image::{Body, BodyLimits};
 use tidewire_event::{FrameId, KeyKind, ObjectKey, ObjectType, Offset, Operation, Partition};
 use tidewire_fields::{MaskView, ProjectContext, Target};
 use tidewire_model::Model;
-use tidewire_router::{ConnectionId, Framing, Subscription};
+use tidewire_router::{ConnectionId, Framing, OnSlow, Start, Subscription};
 use tidewire_wire::definition::{KeySelector, TypeSelector};
 use tidewire_wire::frame::{EventBody, ObjectValue, subscription_suffix};
 
-use crate::harness::{BASE, Record, Replica, TIME_MS, class, definition, mask};
+use crate::harness::{
+    BASE, Record, Replica, TIME_MS, class, cursor_key, definition, mask, opening,
+};
 
 /// Each type with the members that refer to its owners, as the model file says it.
 const TYPES: [(&str, &[(&str, &str)]); 6] = [
@@ -256,9 +258,24 @@ fn make(model: &Model, sub: &Sub) -> Subscription {
         mask: (!list.is_empty()).then(|| mask(model, &types, list)),
         class: class(TENANTS[sub.tenant], if sub.hides_cargo { &["Cargo"] } else { &[] }),
         definition: std::sync::Arc::new(definition),
-        framing: if sub.stream { Framing::EventStream } else { Framing::WebSocket },
-        greeting: Vec::new(),
+        sub: None,
+        start: Start::Now,
+        snapshot: false,
+        on_slow: OnSlow::Disconnect,
     }
+}
+
+/// What an event stream is told first: where it starts, and that it is live from there.
+fn first_frames(sub: &Sub, replica: &Replica) -> Vec<u8> {
+    let mut frames = Vec::new();
+    if sub.stream {
+        let tenant = tidewire_event::Tenant::new(TENANTS[sub.tenant]).unwrap();
+        let positions = replica.router.positions();
+        let cursor = tidewire_event::encode_cursor(&cursor_key(), &tenant, positions);
+        tidewire_wire::sse::push_id(&mut frames, &cursor);
+        tidewire_wire::sse::push_id(&mut frames, &cursor);
+    }
+    frames
 }
 
 proptest! {
@@ -274,10 +291,12 @@ proptest! {
             match step {
                 Step::Come(sub) => {
                     let made = make(&replica.model, sub);
-                    let id = replica.register(sub.shard, made.clone());
+                    let framing =
+                        if sub.stream { Framing::EventStream } else { Framing::WebSocket };
+                    let id = replica.register_as(sub.shard, opening(framing), made.clone());
                     replica.carry();
                     replica.adopt(id);
-                    owed.insert(id, Vec::new());
+                    owed.insert(id, first_frames(sub, &replica));
                     there.push((id, sub.clone(), made));
                 }
                 Step::Go(index) if !there.is_empty() => {

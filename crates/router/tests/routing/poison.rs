@@ -21,7 +21,7 @@ fn check(record: &Record, expected: &str) {
     assert_eq!(replica.router.stats().poison, 1);
     assert_eq!(replica.router.stats().received, 1);
     // The partition moves on, and nobody is told.
-    assert_eq!(replica.router.positions().values().map(|n| n.0).collect::<Vec<_>>(), [1]);
+    assert_eq!(replica.router.positions().iter().map(|(_, at)| at.next.0).collect::<Vec<_>>(), [1]);
     assert!(replica.bytes(id).is_empty() && replica.bytes(above).is_empty());
     let sound = Record::new("acme/Voyage/5", HEADER, "{}");
     assert!(matches!(replica.record(&sound), Routed::To(1)));
@@ -112,6 +112,7 @@ fn a_change_published_again_is_dropped() {
         outcomes.push(match replica.record(&change(key, change_id)) {
             Routed::To(n) => n.to_string(),
             Routed::Repeated => String::from("again"),
+            Routed::Stale => String::from("stale"),
             Routed::Poison(_) => String::from("poison"),
             Routed::Note => String::from("note"),
         });

@@ -1,6 +1,6 @@
 //! Positions over holes, ends, gaps and a topic that was created anew.
 
-use tidewire_event::{NextOffset, Offset, Partition};
+use tidewire_event::{LeaderEpoch, NextOffset, Offset, Partition};
 use tidewire_log::{GapReason, LogEvent, LogRecord};
 use tidewire_model::Model;
 use tidewire_router::Routed;
@@ -11,6 +11,7 @@ fn record(partition: i32, offset: i64) -> LogEvent<'static> {
     LogEvent::Record(LogRecord {
         partition: Partition(partition),
         offset: Offset(offset),
+        leader_epoch: LeaderEpoch(3),
         timestamp_ms: TIME_MS,
         key: Some(b"acme/Voyage/5"),
         header: Some(b"1;U;;none;;change-1"),
@@ -49,7 +50,7 @@ fn positions_follow_the_log() {
     for (event, expected) in steps {
         replica.router.handle(&event);
         let positions: Vec<(i32, i64)> =
-            replica.router.positions().iter().map(|(p, n)| (p.0, n.0)).collect();
+            replica.router.positions().iter().map(|(p, at)| (p.0, at.next.0)).collect();
         assert_eq!(positions, expected, "{event:?}");
         replica.carry();
     }

@@ -2,12 +2,13 @@
 
 use std::collections::HashMap;
 
+use tidewire_log::GapReason;
 use tidewire_model::Model;
 use tidewire_router::{
-    ConnectionId, Detached, Framing, Keep, Notice, Router, ShardCore, ShardItem, Sink, Written,
+    ConnectionId, Framing, Keep, Notice, Router, ShardCore, ShardItem, Sink, Written,
 };
 
-use crate::harness::{TIME_MS, assert_core_empty, definition, settings, subscription};
+use crate::harness::{NOW, TIME_MS, assert_core_empty, definition, opening, settings, subscription};
 
 /// A router in front of one core.
 struct Bench {
@@ -39,23 +40,28 @@ impl Bench {
     fn new(queue_bytes_max: usize) -> Self {
         let model = Model::vms();
         let settings = settings(model.clone(), queue_bytes_max);
-        let router = Router::new(std::sync::Arc::clone(&settings.model), 1);
+        let router = Router::new(settings.model.clone(), 1, settings.window.clone());
         Self { model, router, core: ShardCore::new(settings), offset: 100_000, next_id: 0 }
     }
 
     fn come(&mut self, text: &str, framing: Framing) -> usize {
-        let mut sub = subscription(definition(&self.model, text));
-        sub.framing = framing;
+        let sub = subscription(definition(&self.model, text));
         let id = ConnectionId(self.next_id);
         self.next_id += 1;
-        self.router.subscribe(0, id, sub);
+        self.router.open(0, id, opening(framing), Some(sub));
         self.apply();
         self.core.adopt(id).unwrap()
     }
 
-    fn left(&mut self, detached: Option<Detached>) {
-        if let Some(detached) = detached {
-            self.router.unsubscribe(0, &detached.definition);
+    /// Takes a connection away.
+    fn remove(&mut self, slot: usize) {
+        self.core.remove(slot);
+        self.left();
+    }
+
+    fn left(&mut self) {
+        for detached in self.core.take_detached() {
+            self.router.detach(0, &detached.definition);
         }
     }
 
@@ -63,6 +69,7 @@ impl Bench {
         self.router.handle(&tidewire_log::LogEvent::Record(tidewire_log::LogRecord {
             partition: tidewire_event::Partition(0),
             offset: tidewire_event::Offset(self.offset),
+            leader_epoch: tidewire_event::LeaderEpoch(0),
             timestamp_ms: TIME_MS,
             key: Some(key.as_bytes()),
             header: Some(b"1;U;;none"),
@@ -75,7 +82,7 @@ impl Bench {
 
     fn apply(&mut self) {
         for item in self.router.take_batch(0) {
-            self.core.apply(item, TIME_MS);
+            self.core.apply(item, NOW);
         }
     }
 }
@@ -154,6 +161,8 @@ fn the_bound_of_a_queue() {
             let slow = bench.come("acme Voyage * *", framing);
             let fast = bench.come("acme Voyage * *", framing);
             while bench.core.flush(32, &mut sink) {}
+            // An event stream was told where it starts.
+            sink.bytes.values_mut().for_each(Vec::clear);
             sink.takes.insert(slow, 10);
             bench.event("acme/Voyage/5");
             while bench.core.flush(32, &mut sink) {}
@@ -175,8 +184,8 @@ fn the_bound_of_a_queue() {
             assert_eq!(noticed, 1, "said once");
             assert_eq!(sink.bytes[&fast].len(), 199 * frame, "the other one has all");
             // It is closed on the boundary of a frame.
-            let detached = bench.core.close(slow, Keep::Nothing, b"THE END");
-            bench.left(detached);
+            assert!(bench.core.close(slow, Keep::Nothing, b"THE END", NOW));
+            bench.left();
             sink.takes.clear();
             bench.core.writable(slow);
             while bench.core.flush(32, &mut sink) {}
@@ -187,9 +196,9 @@ fn the_bound_of_a_queue() {
             bench.core.writable(slow);
             bench.core.flush(32, &mut sink);
             assert_eq!(bench.core.take_notices(), [], "said once");
-            assert!(bench.core.remove(slow).is_none());
-            let left = bench.core.remove(fast);
-            bench.left(left);
+            bench.core.remove(slow);
+            assert!(bench.core.take_detached().is_empty(), "it was detached when it was closed");
+            bench.remove(fast);
             assert_core_empty(&bench.core);
         }
     }
@@ -221,14 +230,15 @@ fn a_closing_connection_gets_no_more_frames_and_its_slot_is_clean() {
     let leaving = bench.come("acme Voyage * *", Framing::WebSocket);
     let staying = bench.come("acme Voyage * *", Framing::WebSocket);
     while bench.core.flush(32, &mut sink) {}
-    let detached = bench.core.close(leaving, Keep::Pending, b"BYE");
-    bench.left(detached);
-    assert!(bench.core.close(leaving, Keep::Pending, b"AGAIN").is_none());
+    assert!(bench.core.close(leaving, Keep::Pending, b"BYE", NOW));
+    bench.left();
+    assert!(!bench.core.close(leaving, Keep::Pending, b"AGAIN", NOW));
     bench.event("acme/Voyage/5");
     bench.core.send(leaving, b"pong", &mut sink);
     while bench.core.flush(32, &mut sink) {}
     assert_eq!(sink.bytes[&leaving], b"BYE");
-    assert!(bench.core.remove(leaving).is_none());
+    bench.core.remove(leaving);
+    assert!(bench.core.take_detached().is_empty());
     // Another one in the same slot, of another tenant.
     sink.bytes.clear();
     let other = bench.come("other Cargo * *", Framing::WebSocket);
@@ -258,7 +268,7 @@ fn a_sink_that_takes_all_and_blocks_is_waited_for() {
     while bench.core.flush(32, &mut sink) {}
     bench.event("acme/Voyage/5");
     while bench.core.flush(32, &mut sink) {}
-    bench.core.close(slot, Keep::Pending, b"BYE");
+    bench.core.close(slot, Keep::Pending, b"BYE", NOW);
     while bench.core.flush(32, &mut sink) {}
     assert_eq!(bench.core.take_notices(), []);
     sink.1 = false;
@@ -287,8 +297,7 @@ fn logs_are_freed_under_a_load_that_never_stops() {
         bench.event("acme/Voyage/5");
         assert!(bench.core.flush(64, &mut sink), "a circle is never through in one slice");
         let gone = members.swap_remove(round * 31 % members.len());
-        let left = bench.core.remove(gone);
-        bench.left(left);
+        bench.remove(gone);
         members.push(bench.come("acme Voyage * *", Framing::WebSocket));
         most = most.max(bench.core.stats().backlog_bytes);
     }
@@ -314,8 +323,8 @@ fn backlog_is_said_and_ends() {
     assert!(!bench.core.is_backlogged());
     assert_eq!(sink.order.len(), 1, "a burst is one write");
     assert_eq!(crate::harness::frames(&sink.bytes[&slot]).len(), events);
-    bench.core.apply(ShardItem::Gap, TIME_MS);
-    let left = bench.core.remove(slot);
-    bench.left(left);
+    let positions = bench.router.share();
+    bench.core.apply(ShardItem::Gap(GapReason::Retention, positions), NOW);
+    bench.remove(slot);
     assert_core_empty(&bench.core);
 }

@@ -36,10 +36,11 @@ impl Shard {
         };
         if self.sockets.get(slot).is_some() {
             self.begin_close(slot, Closed::ByUs(code), keep, &last, now);
-        } else if let Some(detached) = self.core.close(slot, keep, &last) {
+        } else if let Some(id) = self.core.id(slot) {
             // Its stream is still to come, and is told then.
-            self.closed_early.insert(detached.id, code);
-            self.left.push(detached);
+            let clocks = self.clocks(now);
+            self.core.close(slot, keep, &last, clocks);
+            self.closed_early.insert(id, code);
         }
     }
 
@@ -59,9 +60,8 @@ impl Shard {
         socket.tell_closed(why);
         let at = now + self.options.linger;
         socket.health_at = at;
-        if let Some(detached) = self.core.close(slot, keep, last) {
-            self.left.push(detached);
-        }
+        let clocks = self.clocks(now);
+        self.core.close(slot, keep, last, clocks);
         self.set_timer(slot, at, now);
     }
 
@@ -87,9 +87,7 @@ impl Shard {
     }
 
     pub(super) fn forget(&mut self, slot: usize) {
-        if let Some(detached) = self.core.remove(slot) {
-            self.left.push(detached);
-        }
+        self.core.remove(slot);
     }
 
     /// Closes as many as are due by now, evenly over the window.
@@ -111,12 +109,21 @@ impl Shard {
             let Some((slot, id)) = drain.slots.pop() else { break };
             let retry = hint(id, drain.retry);
             if self.sockets.get(slot).is_some_and(|s| s.id == id) {
-                self.close(slot, CloseCode::Restart, Some(retry), now);
+                let code = drain_code(self.core.framing(slot));
+                self.close(slot, code, Some(retry), now);
             }
         }
         if !drain.slots.is_empty() {
             self.drain = Some(drain);
         }
+    }
+}
+
+/// The code that a drain closes with.
+pub(super) const fn drain_code(framing: Option<Framing>) -> CloseCode {
+    match framing {
+        Some(Framing::V1) => CloseCode::Drain,
+        _ => CloseCode::Restart,
     }
 }
 
@@ -133,7 +140,14 @@ fn last_words(framing: Framing, code: CloseCode, retry: Option<Duration>) -> Vec
             let reason = format!("retry in {} ms", retry.as_millis());
             tidewire_wire::ws::push_close(&mut last, code.number(), &reason);
         }
-        (Framing::WebSocket, None) => {
+        (Framing::V1, Some(retry)) => {
+            let mut goaway = Vec::new();
+            let retry_ms = u64::try_from(retry.as_millis()).unwrap_or(u64::MAX);
+            tidewire_wire::v1::frames::push_goaway(&mut goaway, retry_ms);
+            tidewire_wire::ws::push_text(&mut last, &goaway);
+            tidewire_wire::ws::push_close(&mut last, code.number(), code.name());
+        }
+        (Framing::WebSocket | Framing::V1, None) => {
             tidewire_wire::ws::push_close(&mut last, code.number(), code.name());
         }
         (Framing::EventStream, retry) => {

@@ -17,9 +17,10 @@ use crate::stream::ReadOutcome;
 const READS_PER_TURN: usize = 8;
 
 /// What a client's bytes led to.
-enum Inbound {
+pub(super) enum Inbound {
     React(Reaction),
     Pong(Vec<u8>),
+    Proof(Vec<u8>),
     Close(Option<u16>),
     Refuse(CloseCode),
 }
@@ -78,7 +79,8 @@ impl Shard {
                     return ControlFlow::Break(());
                 }
                 Message::Ping(payload) => inbound.push(Inbound::Pong(payload.to_vec())),
-                Message::Pong(_) => {}
+                Message::Pong(payload) if payload.is_empty() => {}
+                Message::Pong(payload) => inbound.push(Inbound::Proof(payload.to_vec())),
                 Message::Close { code, .. } => inbound.push(Inbound::Close(code)),
             }
             ControlFlow::Continue(())
@@ -93,11 +95,16 @@ impl Shard {
         }
     }
 
-    fn react(&mut self, slot: usize, what: Inbound, now: Instant) {
+    pub(super) fn react(&mut self, slot: usize, what: Inbound, now: Instant) {
         let mut frame = Vec::new();
         match what {
             Inbound::React(Reaction::Ignore) => {}
-            Inbound::React(Reaction::SetMask(mask)) => self.core.set_mask(slot, mask),
+            Inbound::React(Reaction::SetMask(sub, mask)) => {
+                self.core.set_mask(slot, sub.as_deref(), mask);
+            }
+            Inbound::React(Reaction::Await(id)) => self.core.await_record(slot, id),
+            Inbound::React(Reaction::Close(code)) => self.close(slot, code, None, now),
+            Inbound::Proof(payload) => self.core.pong(slot, &payload),
             Inbound::React(Reaction::Tell(json)) => {
                 tidewire_wire::ws::push_text(&mut frame, &json);
                 self.core.send(slot, &frame, &mut self.sockets);

@@ -13,12 +13,16 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use mio::{Events, Interest, Poll, Token};
-use tidewire_router::{ConnectionId, Detached, Framing, Notice, ShardCore, ShardItem};
+use tidewire_router::{
+    ConnectionId, Detached, Framing, HistoryOutcome, HistoryReply, Notice, Now, ShardCore,
+    ShardItem, Want,
+};
 use tidewire_wire::error::CloseCode;
 use tracing::error;
 
-use self::closing::{Drain, hint};
-use crate::client::Closed;
+use self::closing::{Drain, drain_code, hint};
+use self::inbound::Inbound;
+use crate::client::{Closed, Reaction};
 use crate::handle::{Adoption, Command, Inbox, Outlets};
 use crate::options::ShardOptions;
 use crate::socket::{Health, Phase, Socket, Sockets};
@@ -63,6 +67,10 @@ pub(crate) struct Shard {
     draining: Option<Duration>,
     stats_at: Instant,
     buffer: Vec<u8>,
+    /// When the clock of the core began.
+    started: Instant,
+    /// After so long those who catch up want another turn.
+    replay_in: Option<Duration>,
     stopped: bool,
 }
 
@@ -93,6 +101,8 @@ impl Shard {
             draining: None,
             stats_at: now,
             buffer: vec![0; READ_BYTES],
+            started: now,
+            replay_in: None,
             stopped: false,
         }
     }
@@ -125,6 +135,7 @@ impl Shard {
             }
             more = self.commands(now);
             self.timers(Instant::now());
+            self.catch_up(now);
             more |= self.flush(now);
             self.tell_router();
             more |= !self.read_again.is_empty();
@@ -133,10 +144,47 @@ impl Shard {
 
     fn wait(&self) -> Duration {
         let now = Instant::now();
-        if self.left.is_empty() && self.drain.is_none() {
+        let wait = if self.left.is_empty() && self.drain.is_none() {
             self.wheel.next_look(now)
         } else {
             Duration::from_millis(10)
+        };
+        self.replay_in.map_or(wait, |replay_in| wait.min(replay_in))
+    }
+
+    /// The clocks, as the core wants them.
+    fn clocks(&self, now: Instant) -> Now {
+        let mono = now.saturating_duration_since(self.started).as_millis();
+        Now { wall_ms: wall_ms(), mono_ms: u64::try_from(mono).unwrap_or(u64::MAX) }
+    }
+
+    /// Feeds those who catch up, puts cursors and marks behind what was routed, and carries out what the
+    /// core wants.
+    fn catch_up(&mut self, now: Instant) {
+        let clocks = self.clocks(now);
+        self.replay_in = self.core.replay(clocks).map(Duration::from_millis);
+        self.core.settle(clocks);
+        for want in self.core.take_wants() {
+            match want {
+                Want::History { topic, request } => {
+                    if !self.outlets.ports.history.ask(self.outlets.index, &topic, request) {
+                        let outcome = HistoryOutcome::Unavailable;
+                        self.core.history(&HistoryReply { topic, request, outcome }, clocks);
+                    }
+                }
+                Want::Snapshot { id, sub, definition } => {
+                    let socket = self.core.slot(id).and_then(|slot| self.sockets.get(slot));
+                    if let Some(socket) = socket {
+                        socket.client.on_snapshot_wanted(sub.as_ref(), &definition);
+                    }
+                }
+            }
+        }
+        for proof in self.core.take_proofs() {
+            let socket = self.core.slot(proof.id).and_then(|slot| self.sockets.get(slot));
+            if let Some(socket) = socket {
+                socket.client.on_proof(&proof.positions, proof.busy);
+            }
         }
     }
 
@@ -156,14 +204,14 @@ impl Shard {
     fn command(&mut self, command: Command, now: Instant) {
         match command {
             Command::Batch(items) => {
-                let wall = wall_ms();
+                let clocks = self.clocks(now);
                 for item in items {
                     match &item {
                         ShardItem::Event(event) => self.fresh.push(event.time_ms),
-                        ShardItem::Attach(id, _) => self.await_stream(*id, now),
-                        ShardItem::Gap => {}
+                        ShardItem::Open(id, ..) => self.await_stream(*id, now),
+                        _ => {}
                     }
-                    self.core.apply(item, wall);
+                    self.core.apply(item, clocks);
                 }
             }
             Command::Adopt(adoption) => self.adopt(*adoption, now),
@@ -180,7 +228,21 @@ impl Shard {
             }
             Command::Restart(id, retry) => {
                 if let Some(slot) = self.core.slot(id) {
-                    self.close(slot, CloseCode::Restart, Some(hint(id, retry)), now);
+                    let code = drain_code(self.core.framing(slot));
+                    self.close(slot, code, Some(hint(id, retry)), now);
+                }
+            }
+            Command::History(reply) => {
+                let clocks = self.clocks(now);
+                self.core.history(&reply, clocks);
+            }
+            Command::Snapshot(id, sub, outcome) => {
+                let clocks = self.clocks(now);
+                self.core.snapshot(id, sub.as_deref(), *outcome, clocks);
+            }
+            Command::Tell(id, json) => {
+                if let Some(slot) = self.core.slot(id) {
+                    self.react(slot, Inbound::React(Reaction::Tell(json)), now);
                 }
             }
             Command::Drain { window, retry } => {
@@ -244,7 +306,8 @@ impl Shard {
         self.set_timer(slot, next, now);
         self.core.adopt(id);
         if let Some(retry) = self.draining.filter(|_| !closing) {
-            self.close(slot, CloseCode::Restart, Some(hint(id, retry)), now);
+            let code = drain_code(self.core.framing(slot));
+            self.close(slot, code, Some(hint(id, retry)), now);
         }
         if !early.is_empty() {
             let mut early = Vec::from(early);
@@ -266,6 +329,8 @@ impl Shard {
 
     fn writable(&mut self, slot: usize) {
         let Some(socket) = self.sockets.get(slot) else { return };
+        // It was full and has room again: its client reads, though the answer to a ping may be far behind.
+        socket.heard = true;
         let finishing = socket.finishing && !socket.finished;
         match socket.stream.flush() {
             Ok(true) if finishing => self.finish(slot),
@@ -295,11 +360,11 @@ impl Shard {
         if !self.fresh.is_empty() {
             let wall = wall_ms();
             for time_ms in self.fresh.drain(..) {
-                self.outlets.observer.delivered(wall.saturating_sub(time_ms));
+                self.outlets.ports.observer.delivered(wall.saturating_sub(time_ms));
             }
         }
         for event in self.core.take_broken() {
-            self.outlets.observer.broken(&event);
+            self.outlets.ports.observer.broken(&event);
         }
         more
     }
@@ -307,6 +372,7 @@ impl Shard {
     fn notice(&mut self, notice: Notice, now: Instant) {
         match notice {
             Notice::Slow(slot) => self.close(slot, CloseCode::Slow, None, now),
+            Notice::Judged(slot) => self.close(slot, CloseCode::Slow, None, now),
             Notice::Failed(slot) => self.gone(slot, Closed::ByClient(None)),
             Notice::Drained(slot) => match self.sockets.get(slot) {
                 // Its reader sees the end once the sender is dropped.
@@ -330,6 +396,9 @@ impl Shard {
             let left = socket.client.expires_at().saturating_mul(1000).saturating_sub(wall_ms());
             let left = Duration::from_millis(u64::try_from(left).unwrap_or(0));
             at = at.min(now.checked_add(left).unwrap_or(at));
+            let wanted = socket.client.wants_time_at().saturating_mul(1000);
+            let left = u64::try_from(wanted.saturating_sub(wall_ms())).unwrap_or(0);
+            at = at.min(now.checked_add(Duration::from_millis(left)).unwrap_or(at));
         }
         self.wheel.set(at, Entry { slot, connection: socket.id.0 });
         if self.wheel.len() > self.timers_max {
@@ -390,6 +459,12 @@ impl Shard {
             self.close(slot, CloseCode::TokenExpired, None, now);
             return;
         }
+        if wall_ms() >= socket.client.wants_time_at().saturating_mul(1000) {
+            let reaction = socket.client.on_time(wall_ms());
+            self.react(slot, Inbound::React(reaction), now);
+        }
+        let clocks = self.clocks(now);
+        let Some(socket) = self.sockets.get(slot) else { return };
         let framing = socket.framing();
         match socket.check(&self.options, now) {
             Health::Silent => {
@@ -399,7 +474,10 @@ impl Shard {
             Health::Ping => {
                 let mut frame = Vec::new();
                 match framing {
-                    Framing::WebSocket => tidewire_wire::ws::push_ping(&mut frame, b""),
+                    Framing::WebSocket | Framing::V1 => {
+                        let proof = self.core.keep_alive(slot, clocks);
+                        tidewire_wire::ws::push_ping(&mut frame, &proof);
+                    }
                     Framing::EventStream => tidewire_wire::sse::push_keep_alive(&mut frame),
                 }
                 self.core.send(slot, &frame, &mut self.sockets);
@@ -412,8 +490,9 @@ impl Shard {
     }
 
     fn tell_router(&mut self) {
+        self.left.append(&mut self.core.take_detached());
         while let Some(detached) = self.left.pop() {
-            if let Err(back) = self.outlets.leavers.left(self.outlets.index, detached) {
+            if let Err(back) = self.outlets.ports.leavers.left(self.outlets.index, detached) {
                 self.left.push(back);
                 return;
             }

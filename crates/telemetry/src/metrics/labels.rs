@@ -196,6 +196,18 @@ labels! {
         Unavailable = "unavailable",
     }
 
+    /// What became of a write of a named session.
+    SessionWriteOutcome("outcome") {
+        /// Written.
+        Held = "held",
+        /// The store had lost it, or went back: it is written whole.
+        Behind = "behind",
+        /// Another claim took it.
+        Lost = "lost",
+        /// No answer: it is written again.
+        Unknown = "unknown",
+    }
+
     /// An operation on the store.
     StoreOperation("operation") {
         /// Claim a session.

@@ -16,7 +16,8 @@ pub use family::{
 };
 pub use labels::{
     CaptureOutcome, CloseCode, ControlOutcome, DropReason, FieldListOutcome, Framing, GapReason,
-    Label, PoisonReason, RefusalReason, SessionOutcome, StoreOperation, TokenOutcome,
+    Label, PoisonReason, RefusalReason, SessionOutcome, SessionWriteOutcome, StoreOperation,
+    TokenOutcome,
 };
 pub use reference::reference;
 pub use registry::{METRICS_CONTENT_TYPE, MetricsError, Registry};

@@ -4,8 +4,8 @@ use super::family::{
     Counter, CounterBy, Family, Gauge, GaugeByPartition, Info, MetricDef, Seconds,
 };
 use super::labels::{
-    CaptureOutcome, CloseCode, ControlOutcome, DropReason, FieldListOutcome, Framing, GapReason, PoisonReason,
-    RefusalReason, SessionOutcome, StoreOperation, TokenOutcome,
+    CaptureOutcome, CloseCode, ControlOutcome, DropReason, FieldListOutcome, Framing, GapReason,
+    PoisonReason, RefusalReason, SessionOutcome, SessionWriteOutcome, StoreOperation, TokenOutcome,
 };
 use super::registry::{MetricsError, Registry};
 
@@ -77,8 +77,21 @@ metrics! {
         kafka_lag_records: GaugeByPartition = "tidewire_kafka_lag_records", "Records between this replica's position and the end of the partition.";
         kafka_to_socket_seconds: Seconds = "tidewire_kafka_to_socket_seconds", "From a record's receipt to the write of the first socket that wanted it.";
         handshake_seconds: Seconds = "tidewire_handshake_seconds", "From the accept to the answer of an upgrade.";
+        subscription_gaps: Counter = "tidewire_subscription_gaps_total", "Gaps that single subscriptions were told, beside those of the whole replica.";
+        readers: Gauge = "tidewire_readers", "Subscriptions that are catching up now.";
+        caught_up: Counter = "tidewire_caught_up_total", "Subscriptions that have caught up after a resume.";
+        replay_records: Counter = "tidewire_replay_records_total", "Records looked at for subscriptions that catch up.";
+        replay_messages: Counter = "tidewire_replay_messages_total", "Messages sent to subscriptions that catch up.";
+        window_bytes: Gauge = "tidewire_window_bytes", "Bytes of the log's end that are kept in memory.";
+        window_passes: Counter = "tidewire_window_passes_total", "Passes over the window for subscriptions that catch up.";
+        history_reads: Counter = "tidewire_history_reads_total", "Reads of Kafka for subscriptions that are behind the window.";
+        conflated: Counter = "tidewire_conflated_total", "Messages merged away for slow clients that asked for it.";
         field_lists: CounterBy<FieldListOutcome> = "tidewire_field_lists_total", "Field lists that clients sent.";
         sessions: CounterBy<SessionOutcome> = "tidewire_sessions_total", "What clients that named a session got.";
+        sessions_held: Gauge = "tidewire_sessions_held", "Named sessions of sockets here, also those of ended sockets that wait to be given up.";
+        sessions_unwritten: Gauge = "tidewire_sessions_unwritten", "Named sessions whose last write failed.";
+        session_writes: CounterBy<SessionWriteOutcome> = "tidewire_session_writes_total", "Writes of named sessions, also those that only ask whether it is still owned.";
+        session_write_seconds: Seconds = "tidewire_session_write_seconds", "Calls of the store that write all sessions that are due.";
         store_available: Gauge = "tidewire_store_available", "1 while the store of sessions and tickets answers, 0 while it is away or there is none.";
         store_errors: CounterBy<StoreOperation> = "tidewire_store_errors_total", "Operations on the store that failed.";
         control_records: CounterBy<ControlOutcome> = "tidewire_control_records_total", "Records of the control topic read.";

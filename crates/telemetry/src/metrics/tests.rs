@@ -98,6 +98,7 @@ fn label_values_stand_at_their_index() {
     check::<GapReason>();
     check::<FieldListOutcome>();
     check::<SessionOutcome>();
+    check::<SessionWriteOutcome>();
     check::<StoreOperation>();
     check::<TokenOutcome>();
     check::<CaptureOutcome>();

@@ -1,0 +1,658 @@
+//! Readers: lanes that catch up, fed in passes (docs/adr/0009).
+//!
+//! A *pass* scans, for each partition, from the lowest position of the readers that have room up to the
+//! shard's own, once for all of them. It takes as many turns as it needs; in the turn in which it ends it
+//! has reached the shard's position in every partition, and whoever followed it to the end joins its
+//! view. What lies before the window is asked of the owner, one segment at a time for each partition.
+//!
+//! Invariants: a reader's next offset in a partition is behind every frame that it was given and ahead of
+//! none that it was not; no pass goes beyond the shard's position; a reader is given frames only while
+//! little waits for its socket; a reader that is left out keeps its offset.
+
+use std::sync::Arc;
+
+use hashbrown::HashMap;
+use tidewire_event::{LeaderEpoch, NextOffset, Partition, Position, Positions, Tenant, TopicId};
+use tidewire_log::{GapReason as LogGap, HistoryRequest, Segment};
+use tidewire_wire::v1::GapReason;
+
+use super::snapshot::Feed;
+use super::words::{Word, push_gap, word_of};
+use super::{Now, ShardCore, Want};
+use crate::decode::{Decoded, decode};
+use crate::event::RoutedEvent;
+use crate::interest::InterestTable;
+use crate::matching::{Role, RouteTable, owners_of};
+use crate::recent::Recent;
+use crate::view::{EventKind, Framing};
+use crate::window::Found;
+
+use super::stamp::{CURSOR_INTERVAL_MS, MARK_INTERVAL_MS};
+
+/// A reader for whose socket more waits is left out until that is written.
+const READER_BYTES: usize = 64 * 1024;
+/// A scan stops when one view has so many bytes of frames.
+const CHUNK_BYTES: usize = 64 * 1024;
+/// A turn scans at least so many records, and never fewer than twice what was applied since the last.
+const RECORDS_PER_TURN: usize = 4_096;
+/// Passes begin at most so often: whoever comes in between is served by the next one.
+const COLLECT_MS: u64 = 50;
+/// How long after a failure Kafka is asked again.
+const RETRY_MS: u64 = 500;
+
+/// What a reader is doing.
+#[derive(Debug)]
+pub(super) enum Stage {
+    /// It reads from its position.
+    Reading,
+    /// It waits for its snapshot.
+    Waiting,
+    /// It is given its snapshot.
+    Feeding(Feed),
+}
+
+/// A lane that catches up.
+#[derive(Debug)]
+pub(super) struct Reader {
+    /// Where it stands. A partition that it does not name did not exist: it is read from 0.
+    pub(super) next: Positions,
+    pub(super) replayed: u64,
+    pub(super) stage: Stage,
+    /// When it was given its last cursor or mark.
+    stamped_at: u64,
+    /// The last mark that it was given.
+    pub(super) mark: Option<(u64, Arc<Positions>)>,
+}
+
+impl Reader {
+    fn next(&self, partition: Partition) -> NextOffset {
+        self.next.get(partition).map_or(NextOffset(0), |position| position.next)
+    }
+}
+
+/// What a history thread answered.
+#[derive(Clone, Debug)]
+pub struct HistoryReply {
+    /// The life of the topic that was asked about.
+    pub topic: TopicId,
+    /// What was asked.
+    pub request: HistoryRequest,
+    /// What came of it.
+    pub outcome: HistoryOutcome,
+}
+
+/// What came of a request for history.
+#[derive(Clone, Debug)]
+pub enum HistoryOutcome {
+    /// Records from there on.
+    Segment(Arc<Segment>),
+    /// They are gone.
+    Gap {
+        /// Where reading may go on.
+        next: NextOffset,
+        /// Why.
+        reason: LogGap,
+    },
+    /// Kafka is away; ask again later.
+    Unavailable,
+}
+
+/// Reading behind the window, in one partition.
+#[derive(Debug, Default)]
+struct Far {
+    /// Where the scan through Kafka has come to.
+    at: i64,
+    /// What is on its way.
+    asked: bool,
+    not_before: u64,
+    recent: Recent,
+    /// Positions ahead of the shard that Kafka has still to confirm.
+    probes: Vec<Position>,
+}
+
+/// What one tenant's readers may still be sent.
+#[derive(Debug)]
+struct Bucket {
+    bytes: i64,
+    at_ms: u64,
+}
+
+/// All readers of a shard.
+#[derive(Debug)]
+pub(super) struct Replay {
+    pub(super) readers: Vec<usize>,
+    interest: InterestTable,
+    routes: RouteTable,
+    /// How many events were applied since the last turn.
+    pub(super) applied: usize,
+    /// Where the pass through the window has come to; empty between passes.
+    pass: HashMap<Partition, NextOffset>,
+    is_passing: bool,
+    next_pass_at: u64,
+    recent: Recent,
+    far: HashMap<Partition, Far>,
+    tenants: HashMap<Tenant, Bucket>,
+}
+
+/// Of each message: the offset of its record, and where it starts.
+type Starts = Vec<(i64, usize)>;
+
+/// Frames of one view in a stretch of the log.
+#[derive(Debug, Default)]
+struct Chunk {
+    bytes: Vec<u8>,
+    starts: Starts,
+}
+
+impl Replay {
+    pub(super) fn new(interest: InterestTable) -> Self {
+        Self {
+            readers: Vec::new(),
+            interest,
+            routes: RouteTable::default(),
+            applied: 0,
+            pass: HashMap::new(),
+            is_passing: false,
+            next_pass_at: 0,
+            recent: Recent::default(),
+            far: HashMap::new(),
+            tenants: HashMap::new(),
+        }
+    }
+}
+
+impl ShardCore {
+    /// Makes a lane that is no member of its view a reader.
+    pub(super) fn read(&mut self, lane: usize, next: Positions, stage: Stage) {
+        let reader = Reader { next, replayed: 0, stage, stamped_at: 0, mark: None };
+        self.read_on(lane, Box::new(reader));
+    }
+
+    /// The same with what it has done so far.
+    pub(super) fn read_on(&mut self, index: usize, reader: Box<Reader>) {
+        for (partition, position) in reader.next.iter() {
+            let known = self.positions.get(partition);
+            if known.is_some_and(|known| known.next < position.next) {
+                self.replay.far.entry(partition).or_default().probes.push(position);
+            }
+        }
+        let Some(lane) = self.lanes.get_mut(index) else { return };
+        lane.reader = Some(reader);
+        self.replay.readers.push(index);
+        let at = lane.view;
+        let Some(view) = self.views.get_mut(at) else { return };
+        view.readers += 1;
+        if view.readers == 1 {
+            self.replay.routes.add(at, &view.key.definition);
+            self.replay.interest.add(0, &view.key.definition);
+        }
+    }
+
+    /// Takes a lane off the list of readers.
+    pub(super) fn unread(&mut self, lane: usize, view: usize) {
+        if let Some(at) = self.replay.readers.iter().position(|reader| *reader == lane) {
+            self.replay.readers.swap_remove(at);
+        }
+        self.unread_view(view);
+    }
+
+    fn unread_view(&mut self, index: usize) {
+        let Some(view) = self.views.get_mut(index) else { return };
+        view.readers -= 1;
+        if view.readers == 0 {
+            self.replay.routes.remove(index, &view.key.definition);
+            self.replay.interest.remove(0, &view.key.definition);
+        }
+    }
+
+    /// Lets readers catch up for a turn. Returns after how many milliseconds it wants to be called again;
+    /// `None`: when something has happened.
+    pub fn replay(&mut self, now: Now) -> Option<u64> {
+        let applied = std::mem::take(&mut self.replay.applied);
+        if self.replay.readers.is_empty() {
+            self.replay.is_passing = false;
+            return None;
+        }
+        self.refill(now);
+        self.feed_snapshots(now);
+        let ready: Vec<usize> =
+            self.replay.readers.iter().copied().filter(|lane| self.has_room(*lane)).collect();
+        self.ask_history(&ready, now);
+        if !self.replay.is_passing {
+            if now.mono_ms < self.replay.next_pass_at {
+                return (!ready.is_empty()).then(|| self.replay.next_pass_at - now.mono_ms);
+            }
+            if !self.begin_pass(&ready, now) {
+                self.join_readers(now);
+                // A tenant over its allowance gets more with time.
+                return self.is_throttled().then_some(COLLECT_MS);
+            }
+        }
+        let mut budget = RECORDS_PER_TURN.max(2 * applied);
+        let partitions: Vec<(Partition, Position)> = self.positions.iter().collect();
+        for (partition, end) in partitions {
+            while let Some(&at) = self.replay.pass.get(&partition).filter(|at| **at < end.next) {
+                if budget == 0 {
+                    return Some(0);
+                }
+                let window = Arc::clone(&self.settings.window);
+                let Found::Segment(segment) = window.find(partition, at) else {
+                    // It has grown old meanwhile: who needs it reads it from Kafka.
+                    self.replay.pass.remove(&partition);
+                    break;
+                };
+                let mut recent = std::mem::take(&mut self.replay.recent);
+                let (next, looked) = self.scan(&segment, at, end, &mut recent, now);
+                self.replay.recent = recent;
+                budget = budget.saturating_sub(looked.max(1));
+                self.replay.pass.insert(partition, next);
+            }
+        }
+        self.replay.is_passing = false;
+        self.join_readers(now);
+        (!self.replay.readers.is_empty()).then_some(COLLECT_MS)
+    }
+
+    /// Begins a pass if a reader with room is behind, inside the window.
+    fn begin_pass(&mut self, ready: &[usize], now: Now) -> bool {
+        let mut pass = HashMap::new();
+        for (partition, end) in self.positions.iter() {
+            let Some(start) = self.settings.window.start(partition) else { continue };
+            let positions = ready.iter().filter_map(|lane| self.reader(*lane));
+            let behind = positions
+                .map(|reader| reader.next(partition))
+                .filter(|next| *next >= start && *next < end.next);
+            if let Some(lowest) = behind.min() {
+                pass.insert(partition, lowest);
+            }
+        }
+        if pass.is_empty() {
+            return false;
+        }
+        // Who is at the end of a partition already follows it to where it ends when the pass does.
+        for (partition, end) in self.positions.iter() {
+            pass.entry(partition).or_insert(end.next);
+        }
+        self.replay.pass = pass;
+        self.replay.is_passing = true;
+        self.replay.next_pass_at = now.mono_ms + COLLECT_MS;
+        self.replay.recent.clear();
+        self.stats.window_passes += 1;
+        true
+    }
+
+    fn reader(&self, lane: usize) -> Option<&Reader> {
+        self.lanes.get(lane)?.reader.as_deref()
+    }
+
+    /// Whether a reader may be given frames now.
+    fn has_room(&self, index: usize) -> bool {
+        let Some(lane) = self.lanes.get(index) else { return false };
+        let Some(reader) = lane.reader.as_ref() else { return false };
+        matches!(reader.stage, Stage::Reading) && self.takes_frames(lane.connection, lane.view)
+    }
+
+    /// Whether the socket of a reader, and its tenant, take more.
+    pub(super) fn takes_frames(&self, slot: usize, view: usize) -> bool {
+        let Some(connection) = self.connections.get(slot).filter(|c| !c.closing) else {
+            return false;
+        };
+        let room = connection
+            .pending
+            .as_ref()
+            .is_none_or(|p| !p.waiting && !p.slow && p.queue.bytes() <= READER_BYTES);
+        let Some(view) = self.views.get(view) else { return false };
+        let bucket = self.replay.tenants.get(&view.key.definition.tenant);
+        room && bucket.is_none_or(|bucket| bucket.bytes > 0)
+    }
+
+    /// Scans a stretch of a segment, up to `end` at most, and gives its frames to the readers that stand in
+    /// it. Returns how far it came and how many records it looked at.
+    fn scan(
+        &mut self,
+        segment: &Segment,
+        from: NextOffset,
+        end: Position,
+        recent: &mut Recent,
+        now: Now,
+    ) -> (NextOffset, usize) {
+        let partition = segment.partition();
+        let mut to = if segment.to().next <= end.next { segment.to() } else { end };
+        let stands_in = |lane: &usize| {
+            let next = self.reader(*lane).map(|reader| reader.next(partition));
+            next.is_some_and(|next| next >= from && next < to.next) && self.has_room(*lane)
+        };
+        let readers: Vec<usize> = self.replay.readers.iter().copied().filter(stands_in).collect();
+        if readers.is_empty() {
+            return (to.next, 0);
+        }
+        let mut chunks: HashMap<usize, Chunk> = HashMap::new();
+        for lane in &readers {
+            if let Some(lane) = self.lanes.get(*lane) {
+                chunks.entry(lane.view).or_default();
+            }
+        }
+        let (mut looked, mut longest, mut epoch) = (0, 0, LeaderEpoch::UNKNOWN);
+        for record in segment.records_from(from) {
+            if record.offset.0 >= to.next.0 {
+                break;
+            }
+            if longest >= CHUNK_BYTES {
+                to = Position { next: NextOffset(record.offset.0), epoch };
+                break;
+            }
+            (looked, epoch) = (looked + 1, record.leader_epoch);
+            // What is poison went to quarantine when it came first.
+            if let Ok(Decoded::Event(event, _)) = decode(&self.replay.interest, recent, &record) {
+                longest = longest.max(self.replay_event(&Arc::new(*event), &mut chunks, now));
+            }
+        }
+        self.stats.replay_records += looked as u64;
+        self.hand_out(partition, to, &readers, chunks, now);
+        (to.next, looked)
+    }
+
+    /// Encodes an event for the views in `chunks`; returns the bytes of the longest chunk.
+    fn replay_event(
+        &mut self,
+        event: &Arc<RoutedEvent>,
+        chunks: &mut HashMap<usize, Chunk>,
+        now: Now,
+    ) -> usize {
+        if self.is_silent(event) {
+            return 0;
+        }
+        self.stamp += 1;
+        self.encoders.begin();
+        let owners = owners_of(event, &self.settings.model);
+        let mut matched: Vec<(usize, Role)> = Vec::new();
+        self.replay.routes.visit(event, &owners, |view, role| matched.push((view, role)));
+        let mut longest = 0;
+        for (index, role) in matched {
+            let Some(chunk) = chunks.get_mut(&index) else { continue };
+            if !self.is_wanted(index, role, event) {
+                continue;
+            }
+            let Some(view) = self.views.get_mut(index) else { continue };
+            view.stamp = self.stamp;
+            chunk.starts.push((event.id.offset.0, chunk.bytes.len()));
+            match self.encoders.body(view.encoder, event, role) {
+                Some(body) => {
+                    let kind = EventKind::Change;
+                    view.key.framing.push_event(&mut chunk.bytes, kind, body, &view.suffix);
+                }
+                None => push_gap(&mut chunk.bytes, &view.key, GapReason::Unreadable, now),
+            }
+            longest = longest.max(chunk.bytes.len());
+        }
+        longest
+    }
+
+    /// Gives each reader what lies behind its position, and moves it on.
+    fn hand_out(
+        &mut self,
+        partition: Partition,
+        to: Position,
+        readers: &[usize],
+        chunks: HashMap<usize, Chunk>,
+        now: Now,
+    ) {
+        let share = |(view, chunk): (usize, Chunk)| (view, (Arc::from(chunk.bytes), chunk.starts));
+        let chunks: HashMap<usize, (Arc<[u8]>, Starts)> = chunks.into_iter().map(share).collect();
+        for &index in readers {
+            let Some(lane) = self.lanes.get_mut(index) else { continue };
+            let (slot, view) = (lane.connection, lane.view);
+            let Some(reader) = lane.reader.as_mut() else { continue };
+            let Some((bytes, starts)) = chunks.get(&view) else { continue };
+            let next = reader.next(partition);
+            let first = starts.partition_point(|(offset, _)| *offset < next.0);
+            let messages = (starts.len() - first) as u64;
+            reader.next.set(partition, to);
+            reader.replayed += messages;
+            if messages == 0 {
+                continue;
+            }
+            let frames = match starts.get(first) {
+                // The same bytes for all that stand before the first of them.
+                Some((_, 0)) | None => Arc::clone(bytes),
+                Some((_, start)) => Arc::from(bytes.get(*start..).unwrap_or_default()),
+            };
+            self.charge(view, frames.len());
+            self.count_replayed(view, messages);
+            self.give(slot, frames);
+            self.stamp_reader(index, now);
+        }
+    }
+
+    fn count_replayed(&mut self, view: usize, messages: u64) {
+        self.stats.replay_messages += messages;
+        if let Some(view) = self.views.get(view) {
+            self.stats.count(view.key.framing, messages);
+        }
+    }
+
+    /// Puts frames into the queue of a reader's connection. They were measured already, so the bound of a
+    /// live queue does not count here.
+    pub(super) fn give(&mut self, slot: usize, frames: Arc<[u8]>) {
+        self.hold(slot, false, &[], false);
+        let Some(pending) = self.connections.get_mut(slot).and_then(|c| c.pending.as_mut()) else {
+            return;
+        };
+        self.stats.queued_bytes += frames.len();
+        pending.queue.push(frames);
+        self.list(slot);
+    }
+
+    /// Puts a cursor or a mark behind what a reader was given, from time to time.
+    fn stamp_reader(&mut self, index: usize, now: Now) {
+        let Some(lane) = self.lanes.get_mut(index) else { return };
+        let (slot, view) = (lane.connection, lane.view);
+        let Some(reader) = lane.reader.as_mut() else { return };
+        let Some(key) = self.views.get(view).map(|v| &v.key) else { return };
+        let interval = if key.proves && key.framing == Framing::WebSocket {
+            MARK_INTERVAL_MS
+        } else {
+            CURSOR_INTERVAL_MS
+        };
+        if now.mono_ms < reader.stamped_at + interval {
+            return;
+        }
+        reader.stamped_at = now.mono_ms;
+        if key.framing != Framing::WebSocket {
+            let next = reader.next.clone();
+            self.say(index, &Word::Cursor(&next), now);
+        } else if key.proves
+            && let Some(frame) = self.reader_mark(index)
+        {
+            self.give(slot, Arc::from(frame));
+        }
+    }
+
+    /// Makes those live who stand exactly where the shard stands.
+    fn join_readers(&mut self, now: Now) {
+        let stands = |lane: &usize| {
+            let Some(reader) = self.reader(*lane) else { return false };
+            let mut here = self.positions.iter();
+            let mut named = reader.next.iter();
+            here.all(|(partition, end)| reader.next(partition) == end.next)
+                // A partition that is not known here yet, and where something lies behind the reader.
+                && named.all(|(p, at)| at.next.0 == 0 || self.positions.get(p).is_some())
+        };
+        let joining: Vec<usize> = self
+            .replay
+            .readers
+            .iter()
+            .copied()
+            .filter(|lane| self.has_room(*lane) && stands(lane))
+            .collect();
+        if joining.is_empty() {
+            return;
+        }
+        let positions = self.share_positions();
+        for &index in &joining {
+            let Some(lane) = self.lanes.get_mut(index) else { continue };
+            let (slot, view) = (lane.connection, lane.view);
+            let Some(reader) = lane.reader.take() else { continue };
+            self.unread_view(view);
+            self.join(index);
+            self.stats.caught_up += 1;
+            self.say(index, &Word::Live(&positions, reader.replayed), now);
+            let proves = self.connections.get(slot).is_some_and(|c| c.proves);
+            if proves && self.framing(slot) == Some(Framing::WebSocket) {
+                let mark = self.live_mark(now);
+                self.give(slot, Arc::from(mark));
+            }
+        }
+        let lanes = &self.lanes;
+        self.replay.readers.retain(|lane| lanes.get(*lane).is_some_and(|l| l.reader.is_some()));
+    }
+
+    /// The log has a gap for everybody: readers are told, and go on from where it ends.
+    pub(super) fn gap_readers(&mut self, reason: GapReason, now: Now) {
+        self.replay.pass.clear();
+        self.replay.is_passing = false;
+        self.replay.far.clear();
+        let at = self.positions.clone();
+        for lane in self.replay.readers.clone() {
+            self.gap_reader(lane, reason, at.clone(), now);
+        }
+    }
+
+    fn gap_reader(&mut self, index: usize, reason: GapReason, next: Positions, now: Now) {
+        let Some(lane) = self.lanes.get_mut(index) else { return };
+        let wants_snapshot = lane.wants_snapshot;
+        let Some(reader) = lane.reader.as_mut() else { return };
+        reader.next = next;
+        reader.mark = None;
+        // What was to be a snapshot is void; whoever makes it is asked anew.
+        let asked = matches!(reader.stage, Stage::Waiting);
+        reader.stage = if wants_snapshot { Stage::Waiting } else { Stage::Reading };
+        self.say(index, &Word::Gap(reason), now);
+        if wants_snapshot && !asked {
+            self.want_snapshot(index);
+        }
+    }
+
+    /// Asks for what lies before the window, and about what lies ahead of the shard.
+    fn ask_history(&mut self, ready: &[usize], now: Now) {
+        let partitions: Vec<(Partition, Position)> = self.positions.iter().collect();
+        for (partition, end) in partitions {
+            let far = self.replay.far.get(&partition);
+            if far.is_some_and(|far| far.asked || now.mono_ms < far.not_before) {
+                continue;
+            }
+            let start = self.settings.window.start(partition).unwrap_or(end.next).min(end.next);
+            let scanned_to = far.map_or(0, |far| far.at);
+            let behind = || {
+                let readers = ready.iter().filter_map(|lane| self.reader(*lane));
+                readers
+                    .map(|r| r.next.get(partition).unwrap_or(Position::at(NextOffset(0))))
+                    .filter(|position| position.next < start)
+            };
+            // On with the scan while somebody follows it, else from the lowest.
+            let ahead = behind().filter(|at| at.next.0 >= scanned_to).min_by_key(|at| at.next);
+            let from = ahead.or_else(|| behind().min_by_key(|at| at.next));
+            let probe = || self.replay.far.get(&partition)?.probes.last().copied();
+            let Some(from) = from.or_else(probe) else { continue };
+            let far = self.replay.far.entry(partition).or_default();
+            far.probes.retain(|probe| *probe != from);
+            if from.next.0 < far.at {
+                far.recent.clear();
+            }
+            far.at = from.next.0;
+            far.asked = true;
+            let request = HistoryRequest { partition, from };
+            self.wants.push(Want::History { topic: self.positions.topic().clone(), request });
+        }
+    }
+
+    /// Takes what was asked of Kafka.
+    pub fn history(&mut self, reply: &HistoryReply, now: Now) {
+        if reply.topic != *self.positions.topic() {
+            return;
+        }
+        let HistoryRequest { partition, from } = reply.request;
+        let Some(far) = self.replay.far.get_mut(&partition) else { return };
+        far.asked = false;
+        match &reply.outcome {
+            HistoryOutcome::Unavailable => {
+                far.not_before = now.mono_ms + RETRY_MS;
+                // It may have been a probe.
+                far.probes.push(from);
+            }
+            HistoryOutcome::Gap { next, reason } => {
+                far.at = next.0;
+                self.gap_behind(partition, from, *next, *reason, now);
+            }
+            HistoryOutcome::Segment(segment) => {
+                let Some(end) = self.positions.get(partition) else { return };
+                let mut recent = std::mem::take(&mut far.recent);
+                let mut at = from.next;
+                while at < segment.to().next && at < end.next {
+                    at = self.scan(segment, at, end, &mut recent, now).0;
+                }
+                if let Some(far) = self.replay.far.get_mut(&partition) {
+                    far.recent = recent;
+                    far.at = at.0;
+                }
+            }
+        }
+    }
+
+    /// Declares a gap to the readers whose records are gone.
+    fn gap_behind(
+        &mut self,
+        partition: Partition,
+        asked: Position,
+        next: NextOffset,
+        reason: LogGap,
+        now: Now,
+    ) {
+        for lane in self.replay.readers.clone() {
+            let Some(reader) = self.reader(lane) else { continue };
+            if matches!(reader.stage, Stage::Waiting) {
+                continue;
+            }
+            let at = reader.next.get(partition).unwrap_or(Position::at(NextOffset(0)));
+            let is_gone = match reason {
+                LogGap::Retention => at.next < next,
+                LogGap::Truncated | LogGap::Recreated => {
+                    at.next >= asked.next && at.epoch <= asked.epoch
+                }
+            };
+            if is_gone {
+                let mut moved = reader.next.clone();
+                moved.set(partition, Position::at(next));
+                self.gap_reader(lane, word_of(reason), moved, now);
+            }
+        }
+    }
+
+    /// Takes bytes off a tenant's allowance.
+    pub(super) fn charge(&mut self, view: usize, bytes: usize) {
+        let limit = i64::try_from(self.settings.limits.replay_bytes_per_second).unwrap_or(i64::MAX);
+        let Some(view) = self.views.get(view) else { return };
+        let tenant = &view.key.definition.tenant;
+        let bucket =
+            self.replay.tenants.entry_ref(tenant).or_insert(Bucket { bytes: limit, at_ms: 0 });
+        bucket.bytes = bucket.bytes.saturating_sub(i64::try_from(bytes).unwrap_or(i64::MAX));
+    }
+
+    /// Gives tenants their allowance of the time that has passed; a full one is forgotten.
+    fn refill(&mut self, now: Now) {
+        let limit = i64::try_from(self.settings.limits.replay_bytes_per_second).unwrap_or(i64::MAX);
+        self.replay.tenants.retain(|_, bucket| {
+            if bucket.at_ms == 0 {
+                bucket.at_ms = now.mono_ms;
+            }
+            let passed = i64::try_from(now.mono_ms - bucket.at_ms).unwrap_or(i64::MAX);
+            bucket.at_ms = now.mono_ms;
+            bucket.bytes = bucket.bytes.saturating_add(limit.saturating_mul(passed) / 1_000);
+            bucket.bytes < limit
+        });
+    }
+
+    fn is_throttled(&self) -> bool {
+        self.replay.tenants.values().any(|bucket| bucket.bytes <= 0)
+    }
+}
