@@ -1,7 +1,9 @@
-//! `tidewire watch`: changes in the terminal as they come, as any client of the documented mode gets them.
+//! `tidewire watch`: changes in the terminal as they come.
 //!
-//! Messages go to standard output, everything else to standard error. It reconnects by itself; what
-//! happens while it is away is missed, and it says so.
+//! Messages go to standard output, everything else to standard error. It speaks `tidewire.v1`, reconnects
+//! by itself and goes on from its last cursor, so nothing is missed while it is away. With `--session` it
+//! is a client of the documented mode, whose position the server keeps: then it goes on where it ended,
+//! too.
 
 mod line;
 mod policy;
@@ -15,6 +17,7 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use rand::RngExt as _;
+use serde_json::json;
 use tidewire_runtime::{Exit, wait_for_signal};
 use tidewire_wire::error::{CloseCode, status_page};
 
@@ -25,8 +28,6 @@ use recent::Recent;
 use socket::{Came, OpenError, Socket};
 use url::Target;
 
-/// How long the old socket is read after the new one stands.
-const HANDOVER_MAX: Duration = Duration::from_secs(3);
 /// How long the server has to answer a close.
 const CLOSE_MAX: Duration = Duration::from_secs(1);
 
@@ -47,7 +48,7 @@ pub(crate) struct Args {
     url: String,
     #[command(flatten)]
     bearer: BearerArgs,
-    /// A name under which the server keeps the field list over reconnects.
+    /// A name under which the server keeps field list and position, also when this command ends.
     #[arg(long, value_name = "NAME")]
     session: Option<String>,
     /// Leave out changes of objects below the watched ones.
@@ -106,6 +107,8 @@ fn watch(args: &Args, target: Target) -> anyhow::Result<Ended> {
         recent: Recent::default(),
         target,
         bearer,
+        cursor: None,
+        hint: None,
         last_error: None,
     };
     runtime.block_on(async {
@@ -145,6 +148,10 @@ struct Watcher {
     recent: Recent,
     target: Target,
     bearer: Bearer,
+    /// Where to go on after a reconnect.
+    cursor: Option<String>,
+    /// When the server said to come back.
+    hint: Option<Duration>,
     /// The last error frame: with a refused handshake it says more than the close code.
     last_error: Option<String>,
 }
@@ -158,18 +165,11 @@ enum Life {
 impl Watcher {
     async fn go(&mut self) -> anyhow::Result<Ended> {
         let mut backoff = Backoff::default();
-        let mut was_open = false;
         loop {
             let started = Instant::now();
             let life = match self.open().await? {
                 Ok(socket) => {
                     note(&format!("connected to {}", self.target.shown()));
-                    if was_open {
-                        note("changes may have been missed while the connection was away");
-                    }
-                    was_open = true;
-                    // A topic that was made anew counts its ids from 0: only a handover repeats one.
-                    self.recent = Recent::default();
                     self.live(socket).await?
                 }
                 Err(error) => {
@@ -189,10 +189,19 @@ impl Watcher {
             if advice == Advice::Renew {
                 self.bearer.forget();
             }
+            if advice == Advice::Stop && self.cursor.take().is_some() {
+                // It may be the cursor that is refused.
+                note(&format!("{reason}; begins anew: changes may have been missed"));
+                continue;
+            }
             if advice == Advice::Stop || (advice == Advice::Renew && !self.bearer.renews()) {
                 return Ok(Ended::Refused(reason));
             }
             let random = rand::rng().random_range(0.0..1.0);
+            let advice = match self.hint.take() {
+                Some(hint) if matches!(advice, Advice::After(_)) => Advice::After(hint),
+                _ => advice,
+            };
             let pause = backoff.pause(advice, started.elapsed(), random);
             note(&format!("{reason}; connects again in {:.1} s", pause.as_secs_f64()));
             tokio::time::sleep(pause).await;
@@ -203,10 +212,10 @@ impl Watcher {
     async fn open(&mut self) -> anyhow::Result<Result<Socket, OpenError>> {
         let token = self.bearer.token()?;
         self.last_error = None;
-        Ok(Socket::open(&self.target, &token).await)
+        Ok(Socket::open(&self.target, self.cursor.as_deref(), &token).await)
     }
 
-    /// Reads a socket until it closes, and replaces it before a minted token is over.
+    /// Reads a socket until it closes, and shows a new token before a minted one is over.
     async fn live(&mut self, mut socket: Socket) -> anyhow::Result<Life> {
         let mut renew_at = self.renew_at();
         loop {
@@ -219,15 +228,11 @@ impl Watcher {
             let came = tokio::select! {
                 came = socket.next() => came,
                 () = renewal => {
-                    renew_at = None;
-                    // If this fails, the server ends the socket in its time: then all begins anew.
-                    if let Ok(next) = self.open().await? {
-                        let former = std::mem::replace(&mut socket, next);
-                        renew_at = self.renew_at();
-                        if !self.hand_over(former).await? {
-                            return Ok(Life::Ended(Ended::Enough));
-                        }
-                    }
+                    // Should it be refused, the server ends the socket in its time: then all begins anew.
+                    let token = self.bearer.token()?;
+                    let message = json!({"type": "token", "token": token.expose()});
+                    socket.send(message.to_string()).await;
+                    renew_at = self.renew_at();
                     continue;
                 }
             };
@@ -244,20 +249,12 @@ impl Watcher {
         }
     }
 
+    /// When to show a new token; with a session the socket ends with its token, and is resumed.
     fn renew_at(&self) -> Option<tokio::time::Instant> {
-        Some(tokio::time::Instant::now() + self.bearer.renew_in()?)
-    }
-
-    /// Reads what the former socket still brings. What both bring is printed once.
-    async fn hand_over(&mut self, mut former: Socket) -> anyhow::Result<bool> {
-        let deadline = tokio::time::Instant::now() + HANDOVER_MAX;
-        former.start_close().await;
-        while let Ok(Came::Text(text)) = tokio::time::timeout_at(deadline, former.next()).await {
-            if !self.take(&text)? {
-                return Ok(false);
-            }
+        if self.target.protocol() == "vms" {
+            return None;
         }
-        Ok(true)
+        Some(tokio::time::Instant::now() + self.bearer.renew_in()?)
     }
 
     /// Shows one frame; false when enough was shown.
@@ -275,6 +272,28 @@ impl Watcher {
                 self.last_error = Some(message);
                 Ok(true)
             }
+            Frame::Cursor(cursor) => {
+                self.cursor = Some(cursor);
+                Ok(true)
+            }
+            Frame::Live { cursor, replayed } => {
+                self.cursor = Some(cursor);
+                if replayed > 0 {
+                    note(&format!("caught up: {replayed} messages since the last cursor"));
+                }
+                Ok(true)
+            }
+            Frame::Gap(reason) => {
+                note(&format!("changes may be missing ({reason}): fetch what you show anew"));
+                // A topic that was made anew counts its ids from 0.
+                self.recent = Recent::default();
+                Ok(true)
+            }
+            Frame::GoAway(retry_ms) => {
+                self.hint = Some(Duration::from_millis(retry_ms));
+                Ok(true)
+            }
+            Frame::Quiet => Ok(true),
             Frame::Other => self.printer.print(text, None),
         }
     }

@@ -26,14 +26,40 @@ pub(super) enum Frame {
         status: u16,
         message: String,
     },
+    /// Where the socket could be resumed from (`tidewire.v1`).
+    Cursor(String),
+    /// It has caught up, after so many events (`tidewire.v1`).
+    Live {
+        cursor: String,
+        replayed: u64,
+    },
+    /// Changes may be missing (`tidewire.v1`).
+    Gap(String),
+    /// The server stops; come back after so many milliseconds (`tidewire.v1`).
+    GoAway(u64),
+    /// Nothing that a person waits for.
+    Quiet,
     /// Something this version does not know.
     Other,
 }
 
-/// Reads a frame of the documented mode.
+/// Reads a frame of either mode: those of `tidewire.v1` begin with their type.
 pub(super) fn read_frame(text: &str) -> Frame {
     let Ok(Value::Object(mut frame)) = serde_json::from_str(text) else { return Frame::Other };
     let word = |name: &str| frame.get(name).and_then(Value::as_str).map(str::to_owned);
+    let number = |name: &str| frame.get(name).and_then(Value::as_u64).unwrap_or_default();
+    let reason = || plain(&word("reason").unwrap_or_default()).into_owned();
+    match (word("type").as_deref(), word("cursor")) {
+        (None | Some("event" | "error"), _) => {}
+        (Some("live"), Some(cursor)) => {
+            return Frame::Live { cursor, replayed: number("replayed") };
+        }
+        (Some("subscribed" | "cursor"), Some(cursor)) => return Frame::Cursor(cursor),
+        (Some("gap"), _) => return Frame::Gap(reason()),
+        (Some("goaway"), _) => return Frame::GoAway(number("retryMs")),
+        (Some("welcome" | "tokenExpiring" | "tokenAccepted"), _) => return Frame::Quiet,
+        (Some(_), _) => return Frame::Other,
+    }
     if let Some(status) = frame.get("statusCode").and_then(Value::as_u64) {
         let message = plain(&word("message").unwrap_or_default()).into_owned();
         return Frame::Notice { status: u16::try_from(status).unwrap_or(0), message };
@@ -238,6 +264,18 @@ mod tests {
     #[test]
     fn other_frames() {
         let check = |text: &str, expected: Frame| assert_eq!(read_frame(text), expected, "{text}");
+        check(r#"{"type":"subscribed","id":"0","cursor":"c"}"#, Frame::Cursor("c".into()));
+        check(r#"{"type":"cursor","subs":["0"],"cursor":"d"}"#, Frame::Cursor("d".into()));
+        let live = Frame::Live { cursor: "e".into(), replayed: 3 };
+        check(r#"{"type":"live","id":"0","cursor":"e","replayed":3}"#, live);
+        check(r#"{"type":"gap","sub":"0","reason":"retention"}"#, Frame::Gap("retention".into()));
+        check(r#"{"type":"goaway","retryMs":700}"#, Frame::GoAway(700));
+        check(r#"{"type":"welcome","protocol":"tidewire.v1"}"#, Frame::Quiet);
+        check(r#"{"type":"later"}"#, Frame::Other);
+        check(
+            r#"{"type":"error","statusCode":401,"message":"Token expired."}"#,
+            Frame::Notice { status: 401, message: "Token expired.".into() },
+        );
         check(
             r#"{"statusCode":410,"statusText":"Gone","message":"gap","date":"2026-09-14T13:37:26"}"#,
             Frame::Notice { status: 410, message: "gap".into() },

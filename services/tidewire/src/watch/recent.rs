@@ -1,10 +1,10 @@
-//! The messages of the last moments, so that one that two sockets bring is shown once.
+//! The messages of the last moments, so that one that comes again after a reconnect is shown once.
 
 use std::collections::{HashSet, VecDeque};
 
 use super::line::Event;
 
-/// How many are remembered: what comes in the seconds in which two sockets are open.
+/// How many are remembered: what comes again is at most a few seconds old.
 const EVENTS_MAX: usize = 4_096;
 
 /// `id`, type and key: together they are unique.

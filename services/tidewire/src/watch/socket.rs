@@ -50,7 +50,7 @@ pub(super) enum Came {
     Lost(String),
 }
 
-/// An open socket in the documented mode.
+/// An open socket.
 pub(super) struct Socket {
     stream: WebSocketStream<MaybeTlsStream<TcpStream>>,
     closed: Option<(Option<u16>, String)>,
@@ -58,15 +58,20 @@ pub(super) struct Socket {
 
 impl Socket {
     /// Connects and shows the token as a subprotocol, as a browser does.
-    pub(super) async fn open(target: &Target, token: &SecretText) -> Result<Self, OpenError> {
+    pub(super) async fn open(
+        target: &Target,
+        cursor: Option<&str>,
+        token: &SecretText,
+    ) -> Result<Self, OpenError> {
         let failed = |why: &dyn std::fmt::Display| OpenError::Failed(why.to_string());
-        let request = target.url().into_client_request();
+        let url = target.url(cursor);
+        let request = url.as_str().into_client_request();
         let mut request = request.map_err(|error| failed(&error))?;
-        let offer = format!("vms, bearer.{}", token.expose());
+        let offer = format!("{}, bearer.{}", target.protocol(), token.expose());
         let mut offer = HeaderValue::from_str(&offer).map_err(|error| failed(&error))?;
         offer.set_sensitive(true);
         request.headers_mut().insert(SEC_WEBSOCKET_PROTOCOL, offer);
-        if target.url().starts_with("wss:") {
+        if url.starts_with("wss:") {
             // The second of two sockets finds it installed.
             let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
         }
@@ -123,18 +128,18 @@ impl Socket {
         }
     }
 
-    /// Says that this side is done. Messages that are under way still come.
-    pub(super) async fn start_close(&mut self) {
-        let frame =
-            CloseFrame { code: CloseCode::Normal, reason: tungstenite::Utf8Bytes::default() };
-        // Who is gone already need not be told.
-        let _ = self.stream.send(Message::Close(Some(frame))).await;
+    /// Sends a message; one that does not go out is known by the end that follows.
+    pub(super) async fn send(&mut self, text: String) {
+        let _ = self.stream.send(Message::Text(text.into())).await;
     }
 
     /// Closes, and waits for the answer for so long.
     pub(super) async fn close(mut self, max: Duration) {
+        let frame =
+            CloseFrame { code: CloseCode::Normal, reason: tungstenite::Utf8Bytes::default() };
         let closing = async {
-            self.start_close().await;
+            // Who is gone already need not be told.
+            let _ = self.stream.send(Message::Close(Some(frame))).await;
             while let Some(Ok(_)) = self.stream.next().await {}
         };
         // No answer is as good as one: the process ends.

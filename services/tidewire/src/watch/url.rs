@@ -9,6 +9,8 @@ use super::Args;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Target {
     url: String,
+    /// Whether the documented frames are spoken, which a named session belongs to.
+    has_session: bool,
 }
 
 impl Target {
@@ -35,12 +37,20 @@ impl Target {
             url.push_str("&fields=");
             url.push_str(&percent_encode(fields));
         }
-        Ok(Self { url })
+        Ok(Self { url, has_session: args.session.is_some() })
     }
 
-    /// The whole URL.
-    pub(super) fn url(&self) -> &str {
-        &self.url
+    /// The whole URL, to go on from a cursor where there is one.
+    pub(super) fn url(&self, cursor: Option<&str>) -> String {
+        match cursor {
+            Some(cursor) => format!("{}&lastEventId={cursor}", self.url),
+            None => self.url.clone(),
+        }
+    }
+
+    /// The subprotocol: a session keeps its position on the server, `tidewire.v1` tells cursors.
+    pub(super) const fn protocol(&self) -> &'static str {
+        if self.has_session { "vms" } else { "tidewire.v1" }
     }
 
     /// The URL up to the query.
