@@ -56,18 +56,20 @@ let fieldsSent = fieldListOf("*");
 let fieldsInForce = fieldsSent;
 let lastError = "";
 
+// The server keeps position and field list under this name: a connection that comes back misses nothing.
+const session = `page-${crypto.getRandomValues(new Uint32Array(2)).join("-")}`;
+
 function urlOf({ type, events, key, onlyMain }) {
   const part = (text) => text.split(",").map((one) => encodeURIComponent(one.trim())).join(",");
   const scheme = location.protocol === "https:" ? "wss:" : "ws:";
   const path = ["WebSocketObjectSubscription", part(type), part(events), part(key), "-"].join("/");
-  return `${scheme}//${location.host}/ws/rest/${path}?refuse=close${onlyMain ? "&onlyMainObject=true" : ""}`;
+  const query = `session=${session}&refuse=close${onlyMain ? "&onlyMainObject=true" : ""}`;
+  return `${scheme}//${location.host}/ws/rest/${path}?${query}`;
 }
 
 const link = new Link(() => urlOf(asked), {
-  onOpen(isHandedOver) {
+  onOpen() {
     lastError = "";
-    // Only two sockets side by side repeat a message; a topic that was made anew counts its ids from 0.
-    if (!isHandedOver) seen.clear();
     sendFields(fieldsSent);
   },
   onMessage,
@@ -137,7 +139,13 @@ function onMessage(text) {
 
 function onNotice(notice) {
   lastError = notice.message;
-  if (notice.statusCode === 410) return addNotice(`${notice.message}: changes may be missing`);
+  if (notice.message === "session resumed") return addNotice("resumed: what came meanwhile follows");
+  if (notice.statusCode === 410) {
+    // A topic that was made anew counts its ids from 0.
+    seen.clear();
+    const isNew = notice.message === "session starts now" && link.connects <= 1;
+    return isNew ? undefined : addNotice(`${notice.message}: changes may be missing`);
+  }
   if (notice.statusCode === 400 || notice.statusCode === 401) {
     fieldsSent = fieldsInForce;
     return showFields("bad", `Refused, ${notice.statusCode}: ${notice.message}. The list before it stays in force.`);

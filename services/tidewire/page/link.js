@@ -65,7 +65,7 @@ export class Link {
   #why = "";
   connects = 0;
 
-  // `url()` is asked at each connect. Hooks: onOpen(isHandedOver), onMessage(text), onClose({code, advice} or null),
+  // `url()` is asked at each connect. Hooks: onOpen(), onMessage(text), onClose({code, advice} or null),
   // onState(state, text, detail).
   constructor(url, hooks) {
     this.#url = url;
@@ -133,7 +133,7 @@ export class Link {
       this.#openedAt = performance.now();
       this.connects += 1;
       this.#hooks.onClose(null);
-      this.#hooks.onOpen(Boolean(former));
+      this.#hooks.onOpen();
       if (former) former.close(1000);
       this.#hooks.onState("open", "connected", `tenant ${this.#tenant}`);
     };
