@@ -215,7 +215,7 @@ fn a_stream_that_never_comes_is_not_waited_for() {
 #[test]
 fn a_thousand_come_and_go() {
     // The router has no room for word of the first hundred who leave: nobody waits for it.
-    let mut bed = Bed::with_refusals(options(), 1 << 20, 100);
+    let mut bed = Bed::with(options(), 1 << 20, 1 << 20, 100);
     for round in 0..20 {
         let mut all: Vec<_> = (0..50).map(|_| bed.connect()).collect();
         bed.event(10);
