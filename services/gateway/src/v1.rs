@@ -10,14 +10,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 
 use parking_lot::Mutex;
-use tidewire_auth::TokenError;
+use tidewire_auth::{TokenError, unix_now};
 use tidewire_event::{Cursor, Tenant};
 use tidewire_fields::FieldMask;
 use tidewire_rights::{PermissionClass, Principal};
 use tidewire_router::{ConnectionId, OnSlow, Start, SubId, Subscription};
 use tidewire_sockets::{Client, Closed, Command, Reaction, ShardHandle};
 use tidewire_wire::definition::Definition;
-use tidewire_wire::error::Refusal;
+use tidewire_wire::error::{CloseCode, Refusal};
 use tidewire_wire::request::{Token, V1_PATH};
 use tidewire_wire::v1::{self, ClientMessage, GapReason, SubscribeRequest, frames};
 
@@ -213,6 +213,11 @@ impl V1Client {
         *rights = Rights { principal: renewed, class };
         self.expires_at.store(expires_at, Ordering::SeqCst);
         self.warned.store(false, Ordering::SeqCst);
+        // Only now: a revocation of later finds the new token in the registry.
+        if self.shared.verifier.is_revoked(&rights.principal, unix_now()) {
+            deliver(&self.shard, Command::Close(self.id, CloseCode::Revoked));
+            return Err(Refusal::unauthorized(TokenError::Revoked.message()));
+        }
         Ok(expires_at)
     }
 }
@@ -260,6 +265,7 @@ impl Client for V1Handle {
     }
 
     fn on_closed(&self, why: Closed) {
+        self.0.registered.leave();
         count_closed(&self.0.shared, why);
     }
 
