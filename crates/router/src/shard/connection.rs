@@ -174,7 +174,7 @@ impl ShardCore {
     /// Lets a connection go: its lanes end at once, it gets what [`Keep`] says and then `last`, and a
     /// [`Notice::Drained`] follows. Pending frames beyond the bound of a queue are not kept. False if it
     /// is closing already.
-    pub fn close(&mut self, slot: usize, keep: Keep, last: &[u8], now: Now) -> bool {
+    pub fn close(&mut self, slot: usize, keep: Keep, last: &[u8], _now: Now) -> bool {
         let Some(connection) = self.connections.get(slot).filter(|c| !c.closing) else {
             return false;
         };
@@ -182,7 +182,7 @@ impl ShardCore {
         self.hold(slot, false, &[], false);
         if keep == Keep::Pending {
             // Behind the frames that they cover.
-            self.say_cursors(slot, now);
+            self.say_cursors(slot);
         }
         for lane in lanes {
             self.end_lane(lane);

@@ -79,6 +79,10 @@ impl ShardCore {
         if let Some(connection) = self.connections.get_mut(slot) {
             connection.lanes.push(lane);
         }
+        if let Some(view) = self.views.get_mut(view).filter(|view| view.stamped_at == 0) {
+            // Who comes first is told where it stands by other words.
+            view.stamped_at = now.mono_ms.max(1);
+        }
         match start {
             Start::Now => {
                 self.say(lane, &Word::Subscribed(registered), now);

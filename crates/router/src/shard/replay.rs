@@ -65,6 +65,11 @@ pub(super) struct Reader {
 }
 
 impl Reader {
+    /// Whether it reads the log; else its snapshot is not through.
+    pub(super) const fn is_reading(&self) -> bool {
+        matches!(self.stage, Stage::Reading)
+    }
+
     fn next(&self, partition: Partition) -> NextOffset {
         self.next.get(partition).map_or(NextOffset(0), |position| position.next)
     }
@@ -289,7 +294,7 @@ impl ShardCore {
     fn has_room(&self, index: usize) -> bool {
         let Some(lane) = self.lanes.get(index) else { return false };
         let Some(reader) = lane.reader.as_ref() else { return false };
-        matches!(reader.stage, Stage::Reading) && self.takes_frames(lane.connection, lane.view)
+        reader.is_reading() && self.takes_frames(lane.connection, lane.view)
     }
 
     /// Whether the socket of a reader, and its tenant, take more.

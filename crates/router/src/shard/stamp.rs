@@ -8,11 +8,11 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use tidewire_event::Positions;
+use tidewire_event::{Positions, Tenant};
 use tidewire_wire::ws;
 
 use super::{Now, ShardCore, words};
-use crate::view::{ConnectionId, Framing, OnSlow, Stamps};
+use crate::view::{ConnectionId, Framing, OnSlow, Stamps, SubId};
 
 /// Behind events a cursor follows at most so often.
 pub(super) const CURSOR_INTERVAL_MS: u64 = 1_000;
@@ -247,35 +247,38 @@ impl ShardCore {
 
     /// Puts cursors behind all that a connection was given: one for its live subscriptions, and one for
     /// each that is catching up.
-    pub(super) fn say_cursors(&mut self, slot: usize, now: Now) {
+    pub(super) fn say_cursors(&mut self, slot: usize) {
         let Some(connection) = self.connections.get(slot) else { return };
         let slow = connection.pending.as_ref().is_some_and(|p| p.slow);
         if slow || connection.framing == Framing::WebSocket || self.positions.is_empty() {
             return;
         }
         let framing = connection.framing;
-        let mut live = Vec::new();
-        let mut readers = Vec::new();
-        for &index in &connection.lanes {
-            let Some(lane) = self.lanes.get(index) else { continue };
+        let mut live: Option<(Tenant, Vec<SubId>)> = None;
+        let mut cursors: Vec<(Tenant, Vec<SubId>, Positions)> = Vec::new();
+        for lane in connection.lanes.iter().filter_map(|lane| self.lanes.get(*lane)) {
+            let Some(key) = self.views.get(lane.view).map(|view| &view.key) else { continue };
+            let tenant = key.definition.tenant.clone();
             match &lane.reader {
-                Some(reader) => readers.push((index, reader.next.clone())),
-                None => live.push(lane.view),
+                // They all stand where the shard stands.
+                None => live.get_or_insert((tenant, Vec::new())).1.extend(key.sub.clone()),
+                // Before the end of its snapshot there is nothing that a cursor could claim.
+                Some(reader) if !reader.is_reading() => {}
+                Some(reader) => {
+                    cursors.push((tenant, key.sub.iter().cloned().collect(), reader.next.clone()));
+                }
             }
         }
-        let views = live.iter().filter_map(|view| self.views.get(*view));
-        let keys: Vec<_> = views.map(|view| view.key.clone()).collect();
-        if let Some(first) = keys.first() {
-            let positions = self.share_positions();
-            let cursor = self.cursor_text(&first.definition.tenant, &positions);
-            let subs: Vec<&str> = keys.iter().filter_map(|key| key.sub.as_deref()).collect();
-            let mut frames = Vec::new();
+        if let Some((tenant, subs)) = live {
+            cursors.insert(0, (tenant, subs, self.positions.clone()));
+        }
+        let mut frames = Vec::new();
+        for (tenant, subs, at) in cursors {
+            let cursor = self.cursor_text(&tenant, &at);
+            let subs: Vec<&str> = subs.iter().map(|sub| &**sub).collect();
             words::push_cursor(&mut frames, framing, &subs, &cursor);
-            self.tell(slot, &frames);
         }
-        for (lane, next) in readers {
-            self.say(lane, &words::Word::Cursor(&next), now);
-        }
+        self.give(slot, Arc::from(frames));
     }
 
     fn answer_awaiting(&mut self) {
@@ -306,11 +309,12 @@ impl ShardCore {
         let Some(connection) = self.connections.get(slot) else { return Vec::new() };
         let lanes = || connection.lanes.iter().filter_map(|lane| self.lanes.get(*lane));
         let conflates = lanes().any(|lane| lane.on_slow == OnSlow::Conflate);
-        // Its frames may still move behind what is said now.
-        if conflates && connection.pending.is_some() {
+        let readers = || lanes().filter_map(|lane| lane.reader.as_ref());
+        // Frames of a conflating queue may still move behind what is said now, and a snapshot that is not
+        // through may show the record.
+        if conflates && connection.pending.is_some() || readers().any(|r| !r.is_reading()) {
             return Vec::new();
         }
-        let readers = lanes().filter_map(|lane| lane.reader.as_ref()).map(|r| r.next.clone());
-        readers.chain(std::iter::once(self.positions.clone())).collect()
+        readers().map(|r| r.next.clone()).chain(std::iter::once(self.positions.clone())).collect()
     }
 }

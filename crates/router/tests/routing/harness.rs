@@ -3,9 +3,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, LazyLock};
 
-use tidewire_event::{
-    CursorKey, KeyKind, LeaderEpoch, ObjectKey, Offset, Partition, Tenant,
-};
+use tidewire_event::{CursorKey, KeyKind, LeaderEpoch, ObjectKey, Offset, Partition, Tenant};
 use tidewire_fields::{FieldList, FieldMask, Parsed, Scope};
 use tidewire_log::{LogEvent, LogRecord};
 use tidewire_model::Model;

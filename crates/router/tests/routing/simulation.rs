@@ -34,6 +34,7 @@ const FRAME_BYTES_MAX: usize = 500;
 /// The last is the one that gathers more than 64 members.
 const DEFINITIONS: [&str; 4] =
     ["acme Cargo * 1", "acme Cargo * 1,2", "acme * U 2", "acme Voyage * *"];
+const CURSOR: &[u8] = br#"{"type":"cursor""#;
 const CLOSE: &[u8] = &[0x88, 2, 3, 232];
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -399,17 +400,6 @@ impl Simulation {
             let Some(at) = self.peers.iter().position(|p| p.slot == slot) else { continue };
             match notice {
                 Notice::Slow(_) => {
-                    if self.unwritten(at) <= BOUND {
-                        let words = |frames: &[Vec<u8>]| -> Vec<String> {
-                            let word = |f: &Vec<u8>| format!("{} {}", f.len(), String::from_utf8_lossy(f).chars().take(40).collect::<String>());
-                            frames.iter().map(word).collect()
-                        };
-                        let p = &self.peers[at];
-                        for lane in &p.lanes { println!("LANE {} {} {:#?}", lane.definition, lane.ended, words(&lane.owed)); }
-                        let b = &self.streams.by_slot[&slot];
-                        println!("WRITTEN {} {} {:?} {} {:?}", b.bytes.len(), b.blocked, p.phase, p.cut, self.unwritten(at));
-                        println!("{}", String::from_utf8_lossy(&b.bytes));
-                    }
                     assert!(self.unwritten(at) > BOUND, "slow, and little waits");
                     assert!(!self.peers[at].slow, "slow twice");
                     self.peers[at].slow = true;
@@ -535,11 +525,13 @@ fn judge(peer: &Peer, stream: &Stream, whole: bool) {
                 CLOSE.to_vec()
             }
             0x89 => controls.next().expect("a control frame too many").clone(),
-            _ if payload_of_begun(bytes).starts_with(br#"{"type":"cursor""#) => {
+            _ if owed.iter().all(|lane| lane.is_empty()) || is_cursor(bytes) => {
                 assert!(peer.phase == Phase::Closing && !stamped, "nothing asked for a cursor");
                 stamped = true;
                 let left: usize = owed.iter().map(|lane| lane.len()).sum();
                 assert_eq!(left, 0, "a cursor that covers what was not written: {peer:?}");
+                let words = payload_of_begun(bytes);
+                assert!(words.len() < CURSOR.len() || is_cursor(bytes), "a frame too many");
                 let length = frame_length(bytes).min(bytes.len());
                 bytes[..length].to_vec()
             }
@@ -581,6 +573,10 @@ fn frame_length(bytes: &[u8]) -> usize {
         [_, 126, ..] | [_] | [] => usize::MAX,
         [_, short, ..] => 2 + usize::from(*short),
     }
+}
+
+fn is_cursor(bytes: &[u8]) -> bool {
+    payload_of_begun(bytes).starts_with(CURSOR)
 }
 
 fn payload_of_begun(bytes: &[u8]) -> &[u8] {

@@ -8,7 +8,9 @@ use tidewire_router::{
     ConnectionId, Framing, Keep, Notice, Router, ShardCore, ShardItem, Sink, Written,
 };
 
-use crate::harness::{NOW, TIME_MS, assert_core_empty, definition, opening, settings, subscription};
+use crate::harness::{
+    NOW, TIME_MS, assert_core_empty, definition, opening, settings, subscription,
+};
 
 /// A router in front of one core.
 struct Bench {
