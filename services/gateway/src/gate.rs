@@ -32,7 +32,7 @@ use crate::admission::{Admitted, Refused, admit};
 use crate::client::{Counted, DocumentedClient, compile, outcome, refusal, refused};
 use crate::refused;
 use crate::registry::Opened;
-use crate::sessions::Claim;
+use crate::sessions::{Claim, Sessions};
 use crate::shared::{Shared, deliver, unix_ms};
 use crate::v1::{PATH_SUBSCRIPTION, Rights, V1Client, V1Handle, first_subscriptions, start_at};
 
@@ -116,7 +116,8 @@ async fn open(
     let echo = admitted.echo.map(|protocol| protocol.as_str().to_owned());
     let has_session = session.is_some();
     let client = client(shared, id, &shard, admitted, (framing, has_session), class, request, uri);
-    let guard = Guard { id, shard: shard.clone(), armed: true };
+    let sessions = shared.sessions.clone();
+    let guard = Guard { id, shard: shard.clone(), sessions, armed: true };
     let Some(positions) = shared.router.open(shard.index(), id, opening, subscription).await else {
         let refusal = Refusal::unavailable("too many registrations wait", 2);
         return Err(Refused { refusal, reason: RefusalReason::NotReady });
@@ -379,10 +380,11 @@ impl Greeting {
     }
 }
 
-/// Undoes a registration whose stream never comes.
+/// Undoes a registration whose stream never comes, and gives its session up.
 struct Guard {
     id: ConnectionId,
     shard: ShardHandle,
+    sessions: Sessions,
     armed: bool,
 }
 
@@ -414,6 +416,7 @@ impl Drop for Guard {
     fn drop(&mut self) {
         if self.armed {
             deliver(&self.shard, Command::Abort(self.id));
+            self.sessions.release(self.id);
         }
     }
 }
