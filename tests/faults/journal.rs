@@ -21,6 +21,7 @@ struct Pages {
     faults: File,
     account: File,
     struck: BTreeMap<(Lane, Act), usize>,
+    links_cut: usize,
     findings: Vec<String>,
 }
 
@@ -43,6 +44,7 @@ impl Journal {
             faults: File::create(&faults_file).unwrap(),
             account: File::create(folder.join("account.log")).unwrap(),
             struck: BTreeMap::new(),
+            links_cut: 0,
             findings: Vec::new(),
         };
         Self { began: Instant::now(), faults_file, pages: Mutex::new(pages) }
@@ -65,6 +67,16 @@ impl Journal {
         *pages.struck.entry((lane, act)).or_default() += 1;
         drop(pages);
         self.note(&format!("{act} {target}"));
+    }
+
+    /// So many links were cut at once.
+    pub(crate) fn links_cut(&self, links: usize) {
+        self.pages().links_cut += links;
+    }
+
+    /// All links that were cut.
+    pub(crate) fn all_links_cut(&self) -> usize {
+        self.pages().links_cut
     }
 
     /// Something that a reader of the account wants to know.

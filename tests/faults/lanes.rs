@@ -219,6 +219,7 @@ impl Target for &[LinkProxy] {
         }
         let (held, cut) = (link.held(), link.cut());
         journal.struck(Lane::Link, fault.act, fault.target);
+        journal.links_cut(cut);
         journal.note(&format!("{cut} links cut with {held} bytes under way"));
         Ok(())
     }

@@ -87,7 +87,6 @@ fn the_long_run_loses_nothing() {
 }
 
 #[test]
-#[ignore = "the gateway cannot resume yet"]
 fn a_rolling_restart_loses_nothing() {
     let _alone = alone();
     let mut runtime = tokio::runtime::Builder::new_multi_thread();

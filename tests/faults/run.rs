@@ -52,11 +52,15 @@ pub(crate) fn run(size: &Size, seed: u64) -> Option<Summary> {
     if kills < size.kills {
         journal.finding(format!("{kills} kills, not {}: this machine is too slow", size.kills));
     }
+    if journal.all_links_cut() == 0 {
+        journal.finding("no link was there to be cut".to_owned());
+    }
     let summary = Summary {
         size: size.clone(),
         seed,
         took: began.elapsed(),
         strikes,
+        links_cut: journal.all_links_cut(),
         report,
         findings: journal.findings(),
     };

@@ -13,6 +13,7 @@ pub(crate) struct Summary {
     pub(crate) seed: u64,
     pub(crate) took: Duration,
     pub(crate) strikes: BTreeMap<(Lane, Act), usize>,
+    pub(crate) links_cut: usize,
     /// What the checker reported.
     pub(crate) report: Value,
     pub(crate) findings: Vec<String>,
@@ -35,6 +36,7 @@ impl Summary {
         row("---", "---");
         row("kills", &self.listed(|act| act == Act::Kill));
         row("other faults", &self.listed(|act| act != Act::Kill));
+        row("links cut", &self.links_cut.to_string());
         for (name, value) in self.report.as_object().into_iter().flatten() {
             match value {
                 Value::Number(number) => row(name, &number.to_string()),

@@ -86,19 +86,16 @@ async fn nothing_under_way_is_lost(kill: bool) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "the gateway cannot resume yet"]
 async fn a_link_cut_with_a_megabyte_unread_loses_nothing() {
     nothing_under_way_is_lost(false).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "the gateway cannot resume yet"]
 async fn a_gateway_killed_with_a_megabyte_unread_loses_nothing() {
     nothing_under_way_is_lost(true).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "the gateway cannot resume yet"]
 async fn a_client_that_is_gone_without_a_word_is_noticed() {
     let Some(world) = World::start(Setup::default()) else { return };
     let tenant = world.tenant();

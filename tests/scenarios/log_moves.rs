@@ -133,7 +133,6 @@ async fn post(world: &World, tenant: &str) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "the gateway cannot resume yet"]
 async fn a_topic_created_anew_is_a_gap_for_all() {
     let Some(world) = World::start(Setup::default()) else { return };
     let tenant = world.tenant();
@@ -186,7 +185,6 @@ async fn a_topic_created_anew_is_a_gap_for_all() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "the gateway cannot resume yet"]
 async fn retention_that_overtakes_those_who_are_away_is_a_gap() {
     let Some(mut world) = World::start(Setup::default()) else { return };
     let tenant = world.tenant();

@@ -1,0 +1,46 @@
+#!/usr/bin/env bash
+# `make faults`: kills, freezes and cuts off real brokers, Redis, capture and gateways by a seeded plan, while the
+# checker judges what was owed and what came. Arguments: `ci` (about five minutes; also a part of `make test`) or
+# `long` (most of an hour), then any of --seed, --events, --rate, --sockets, --kills with a number. What a run
+# leaves is in target/faults/<size>: summary.md, faults.log, account.log, report.json, and the logs.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+size=${1:-long}
+[ "$#" = 0 ] || shift
+case $size in
+    ci) test=the_small_run_loses_nothing ;;
+    long) test=the_long_run_loses_nothing ;;
+    *)
+        echo "faults: the size is 'ci' or 'long', not '$size'" >&2
+        exit 64
+        ;;
+esac
+while [ "$#" -gt 0 ]; do
+    case $1 in
+        --seed | --events | --rate | --sockets | --kills) ;;
+        *)
+            echo "faults: unknown argument '$1'" >&2
+            exit 64
+            ;;
+    esac
+    case ${2:-} in
+        '' | *[!0-9]*)
+            echo "faults: $1 wants a number" >&2
+            exit 64
+            ;;
+    esac
+    name=${1#--}
+    export "TIDEWIRE_FAULTS_${name^^}=$2"
+    shift 2
+done
+
+. scripts/preflight.sh
+export PATH=$PATH:/usr/sbin:/usr/local/sbin
+scripts/test-setup.sh
+
+# shellcheck disable=SC2086 # flags are words
+cargo build --release --locked $TIDEWIRE_CARGO_FLAGS --workspace
+# shellcheck disable=SC2086 # flags are words
+exec cargo test --release --locked $TIDEWIRE_CARGO_FLAGS -p tidewire-tests --test faults -- \
+    --include-ignored --exact --nocapture "$test"
