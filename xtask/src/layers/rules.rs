@@ -13,6 +13,8 @@ enum Place {
     Adapter,
     /// Ring 3: what any adapter or service leans on.
     Support,
+    /// Judges the others from outside, so it shares no code with them.
+    Judge,
     /// Turns settings into the adapters' options, in the same way for all services.
     Assembly,
     /// One deployable each.
@@ -23,7 +25,7 @@ enum Place {
     Task,
 }
 
-use Place::{Adapter, Assembly, Logic, Pure, Service, Support, Task, Tests};
+use Place::{Adapter, Assembly, Judge, Logic, Pure, Service, Support, Task, Tests};
 
 /// The ring of each crate under `crates/`.
 const RINGS: &[(&str, Place)] = &[
@@ -46,6 +48,7 @@ const RINGS: &[(&str, Place)] = &[
     ("tidewire-telemetry", Support),
     ("tidewire-runtime", Support),
     ("tidewire-assembly", Assembly),
+    ("tidewire-checker", Judge),
 ];
 
 /// The command line holds all services in one process, so it alone may depend on them.
@@ -70,6 +73,9 @@ const PURE_CRATES: &[&str] = &[
     "thiserror",
     "toml",
 ];
+
+/// What the judge may use from outside.
+const JUDGE_CRATES: &[&str] = &["serde_json"];
 
 /// What ring 1 may not use: runtimes, sockets, clients.
 const IO_CRATES: &[&str] = &[
@@ -119,6 +125,7 @@ impl Place {
             Logic => "ring 1",
             Adapter => "ring 2",
             Support => "ring 3",
+            Judge => "the judge",
             Assembly => "assembly",
             Service => "a service",
             Tests => "tests",
@@ -135,15 +142,16 @@ impl Place {
                 (&[Pure, Logic, Support], "ring 2 may use rings 0, 1 and 3, never another adapter")
             }
             Support => (&[], "ring 3 may use ids (tidewire-event) only"),
+            Judge => (&[], "the judge may use no crate of this project"),
             Assembly => {
                 (&[Pure, Logic, Adapter, Support], "assembly may use all rings, never a service")
             }
             Service => (
-                &[Pure, Logic, Adapter, Support, Assembly],
+                &[Pure, Logic, Adapter, Support, Assembly, Judge],
                 "nothing but the tidewire binary may use a service, and tests only as dev-dependencies",
             ),
             Tests => (
-                &[Pure, Logic, Adapter, Support, Tests],
+                &[Pure, Logic, Adapter, Support, Judge, Tests],
                 "tests may use rings and each other, and services as dev-dependencies only",
             ),
             Task => (&[Pure, Support], "xtask may use rings 0 and 3 only"),
@@ -199,6 +207,9 @@ fn outer_arrow(from: &str, place: Place, to: &str) -> Option<Refusal> {
     match place {
         Pure if !PURE_CRATES.contains(&to) => {
             Some((OUTSIDE, format!("ring 0 may use {} only", PURE_CRATES.join(", "))))
+        }
+        Judge if !JUDGE_CRATES.contains(&to) => {
+            Some((OUTSIDE, format!("the judge may use {} only", JUDGE_CRATES.join(", "))))
         }
         Logic if IO_CRATES.contains(&to) => {
             Some((OUTSIDE, "ring 1 does no I/O and has no runtime".to_owned()))

@@ -1,0 +1,572 @@
+//! One subscription's way through its transcript.
+
+use std::collections::{HashMap, HashSet};
+
+use super::finding::{Finding, FindingKind};
+use super::receipts::{Mark, Receipts};
+use super::{Rules, Verdict};
+use crate::ledger::{Certainty, Ledger, Stored};
+use crate::payload::Shown;
+use crate::transcript::{Entry, Seen, Transcript};
+use crate::{CursorNumber, Fields, Mode, Operation, Stamp, Start, Subscription};
+
+/// A partition in one life of the topic.
+pub(super) type Place = (u32, u64);
+/// The highest offset received from each partition.
+pub(super) type Certain = HashMap<Place, u64>;
+
+/// How an object concerns a subscription.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Role {
+    /// It is subscribed itself.
+    Main,
+    /// One above it is.
+    Above,
+}
+
+/// A place in the stream where something may be missing.
+#[derive(Debug)]
+pub(super) struct Seam {
+    /// The live point after it.
+    pub(super) at: Stamp,
+    /// What had certainly been received before it.
+    pub(super) certain: Certain,
+    /// Whether the client was told, or asked for nothing better.
+    pub(super) declared: bool,
+}
+
+/// The state of the connection.
+#[derive(Debug)]
+enum Link {
+    Down,
+    /// Not live yet: it waits for `subscribed`, or for the word about its session.
+    Opening {
+        at: Stamp,
+        start: Option<Start>,
+    },
+    Live,
+}
+
+/// See the module.
+pub(super) struct Walk<'a> {
+    pub(super) ledger: &'a Ledger,
+    pub(super) transcript: &'a Transcript,
+    pub(super) subscription: &'a Subscription,
+    sub: u16,
+    pub(super) rules: &'a Rules,
+    base: &'a str,
+    /// Which of the ledger's objects are subscribed themselves.
+    selected: Vec<bool>,
+    /// The ledger's number of each object of the transcript.
+    objects: Vec<Option<u32>>,
+    link: Link,
+    expires: Option<Stamp>,
+    /// The first live point.
+    pub(super) live_since: Option<Stamp>,
+    /// The last live point.
+    live_at: Stamp,
+    received: Receipts,
+    /// What ever came, also behind a cursor that was resumed from.
+    ever: Vec<bool>,
+    certain: Certain,
+    pub(super) seams: Vec<Seam>,
+    /// What the last snapshot showed of each object: its version, and how many seams there were.
+    pub(super) shown: HashMap<u32, (u64, usize)>,
+    /// On this connection: offsets by partition, versions by object.
+    offsets: Certain,
+    versions: HashMap<u32, (u64, Place)>,
+    /// States at cursors that are resumed from later.
+    kept: HashMap<CursorNumber, (Mark, Certain)>,
+    resumed_from: HashSet<CursorNumber>,
+    /// Hashes of what cannot be recomputed.
+    hashes: HashMap<u32, u64>,
+    pub(super) left: Option<Stamp>,
+}
+
+impl<'a> Walk<'a> {
+    pub(super) fn new(
+        ledger: &'a Ledger,
+        transcript: &'a Transcript,
+        subscription: &'a Subscription,
+        sub: u16,
+        rules: &'a Rules,
+        base: &'a str,
+    ) -> Self {
+        let selects = ledger.objects().iter().map(|k| subscription.selects(&k.tenant, &k.object));
+        let objects = transcript.objects.iter();
+        let objects = objects.map(|object| ledger.find_object(&subscription.tenant, object));
+        let resumed_from = transcript.entries.iter().filter_map(|entry| match entry {
+            Entry::Starts { sub: own, start: Start::Cursor(number) } if *own == sub => {
+                Some(*number)
+            }
+            _ => None,
+        });
+        Self {
+            ledger,
+            transcript,
+            subscription,
+            sub,
+            rules,
+            base,
+            selected: selects.collect(),
+            objects: objects.collect(),
+            link: Link::Down,
+            expires: None,
+            live_since: None,
+            live_at: 0,
+            received: Receipts::new(ledger.len()),
+            ever: vec![false; ledger.len()],
+            certain: Certain::new(),
+            seams: Vec::new(),
+            shown: HashMap::new(),
+            offsets: Certain::new(),
+            versions: HashMap::new(),
+            kept: HashMap::new(),
+            resumed_from: resumed_from.collect(),
+            hashes: HashMap::new(),
+            left: None,
+        }
+    }
+
+    /// Walks, and then counts what is still owed.
+    pub(super) fn go(mut self, verdict: &mut Verdict) {
+        let transcript = self.transcript;
+        for entry in &transcript.entries {
+            self.step(entry, verdict);
+        }
+        self.settle(verdict);
+    }
+
+    fn step(&mut self, entry: &Entry, verdict: &mut Verdict) {
+        match *entry {
+            Entry::Connected { at, expires, .. } => {
+                self.link = Link::Opening { at, start: None };
+                self.expires = expires;
+                self.offsets.clear();
+                self.versions.clear();
+            }
+            Entry::Starts { sub, start } if sub == self.sub => self.starts(start, verdict),
+            Entry::Subscribed { at, sub } if sub == self.sub => {
+                let start = match self.link {
+                    Link::Opening { start, .. } => start,
+                    Link::Down | Link::Live => None,
+                };
+                self.live(at, start.unwrap_or(Start::Now));
+            }
+            Entry::Notice { at, status } => self.notice(at, status, verdict),
+            Entry::Gap { at, sub } if sub == self.sub => self.gap(at, verdict),
+            Entry::Cursor { number, subs } => {
+                let covers = self.transcript.cursor_subs.get(subs as usize);
+                if covers.is_some_and(|subs| subs.contains(&self.sub))
+                    && self.resumed_from.contains(&number)
+                {
+                    self.kept.insert(number, (self.received.mark(), self.certain.clone()));
+                }
+            }
+            Entry::SnapshotEnd { sub } if sub == self.sub => verdict.snapshots += 1,
+            Entry::Event(seen) if seen.sub == self.sub => self.message(&seen, verdict),
+            Entry::Token { expires } => self.expires = expires,
+            Entry::Closed { .. } => self.link = Link::Down,
+            Entry::Left { at } => self.left = Some(at),
+            _ => {}
+        }
+    }
+
+    fn starts(&mut self, asked: Start, verdict: &mut Verdict) {
+        let Link::Opening { at, start } = &mut self.link else {
+            self.find(verdict, FindingKind::Illegal, "starts without a connection".to_owned());
+            return;
+        };
+        *start = Some(asked);
+        let at = *at;
+        // A session waits for its notice, tidewire.v1 for `subscribed`.
+        if self.transcript.mode != Mode::V1 && asked != Start::Session {
+            self.live(at, asked);
+        }
+    }
+
+    /// The subscription is live, or on its way there.
+    fn live(&mut self, at: Stamp, start: Start) {
+        self.link = Link::Live;
+        let declared = match start {
+            Start::Now => true,
+            Start::Session => false,
+            Start::Cursor(number) => {
+                if let Some((mark, certain)) = self.kept.get(&number) {
+                    self.received.go_to(*mark);
+                    self.certain.clone_from(certain);
+                }
+                false
+            }
+        };
+        self.seam(at, declared);
+    }
+
+    fn seam(&mut self, at: Stamp, declared: bool) {
+        self.live_at = at;
+        if self.live_since.is_none() {
+            self.live_since = Some(at);
+        } else {
+            self.seams.push(Seam { at, certain: self.certain.clone(), declared });
+        }
+    }
+
+    fn notice(&mut self, at: Stamp, status: u16, verdict: &mut Verdict) {
+        match self.link {
+            Link::Opening { at: opened, start: Some(Start::Session) } => {
+                self.link = Link::Live;
+                let is_back = self.live_since.is_some();
+                match status {
+                    200 => self.seam(opened, false),
+                    410 | 503 => {
+                        if is_back {
+                            self.declared(verdict, &format!("session notice {status}"));
+                        }
+                        self.seam(opened, true);
+                    }
+                    _ => {
+                        let text = format!("the first frame of a session is status {status}");
+                        self.find(verdict, FindingKind::Illegal, text);
+                        self.seam(opened, true);
+                    }
+                }
+            }
+            Link::Live if status == 410 => self.gap(at, verdict),
+            _ => {}
+        }
+    }
+
+    fn gap(&mut self, at: Stamp, verdict: &mut Verdict) {
+        self.declared(verdict, "gap");
+        self.seam(at, true);
+    }
+
+    fn declared(&mut self, verdict: &mut Verdict, what: &str) {
+        verdict.declared_gaps += 1;
+        if !self.rules.gaps_allowed {
+            self.find(verdict, FindingKind::NeedlessGap, what.to_owned());
+        }
+    }
+
+    /// What the ledger has for a message: the change, and whether the message is its second record.
+    fn resolve(&self, seen: &Seen) -> Option<(u32, bool)> {
+        let object = self.objects.get(seen.object as usize).copied().flatten()?;
+        let of_object = |n: &u32| self.ledger.get(*n).is_some_and(|c| c.object == object);
+        let fits = |n: u32| {
+            self.ledger.get(n).is_some_and(|change| self.bytes_fit(seen, n, change) != Some(false))
+        };
+        let mut own = self.ledger.of_id(seen.id).filter(of_object);
+        if let Some(first) = own.next() {
+            // In several lives of the topic an id stands for several records: the newest one that fits.
+            let later = own.filter(|n| fits(*n)).last();
+            return Some((later.unwrap_or(first), false));
+        }
+        // A change that was sent again may stand in the log a second time.
+        let again = self.ledger.of_object(object).filter(|(number, change)| {
+            change.certainty != Certainty::Once
+                && (change.operation == seen.operation || self.subscription.conflates)
+                && fits(*number)
+        });
+        let near = |change: &Stored| {
+            let far = change.id.partition() != seen.id.partition();
+            (far, change.id.offset().abs_diff(seen.id.offset()))
+        };
+        again.min_by_key(|(_, change)| near(change)).map(|(number, _)| (number, true))
+    }
+
+    /// Whether the bytes are those of the change under the message's id; `None` where that is not computed.
+    fn bytes_fit(&self, seen: &Seen, number: u32, change: &Stored) -> Option<bool> {
+        let known = self.ledger.object(change.object)?;
+        let id = seen.id.to_string();
+        let shown = Shown {
+            id: &id,
+            object: &known.object,
+            operation: seen.operation,
+            is_main: seen.in_snapshot || self.role(change) == Some(Role::Main),
+            self_base: self.base,
+        };
+        let fields = &self.subscription.fields;
+        if seen.in_snapshot {
+            let image = change.new.as_deref();
+            return Some(shown.fingerprint_of(image, change.time_ms, fields)? == seen.hash);
+        }
+        if shown.fingerprint(change, fields)? == seen.hash {
+            return Some(true);
+        }
+        if !(self.subscription.conflates && seen.operation == Operation::Delete) {
+            return Some(false);
+        }
+        // A merged delete shows the first old image of those that were folded into it.
+        let before = self.ledger.of_object(change.object).rev();
+        let before = before.skip_while(|(n, _)| *n != number).skip(1);
+        let folded =
+            before.take_while(|(n, c)| c.operation != Operation::Delete && !self.is_received(*n));
+        let mut olds = folded.map(|(_, c)| c.old.as_deref());
+        Some(olds.any(|old| shown.fingerprint_of(old, change.time_ms, fields) == Some(seen.hash)))
+    }
+
+    fn is_selected(&self, object: u32) -> bool {
+        self.selected.get(object as usize).copied().unwrap_or_default()
+    }
+
+    pub(super) fn is_received(&self, change: u32) -> bool {
+        self.received.has(change)
+    }
+
+    /// Whether and how the subscription wants a change, rights aside.
+    pub(super) fn role(&self, change: &Stored) -> Option<Role> {
+        if self.is_selected(change.object) && self.subscription.events.contains(change.operation) {
+            return Some(Role::Main);
+        }
+        let above = !self.subscription.only_main_object
+            && self.subscription.events.update
+            && change.owners.iter().any(|owner| self.is_selected(*owner));
+        above.then_some(Role::Above)
+    }
+
+    pub(super) fn may_read(&self, change: &Stored) -> bool {
+        let known = self.ledger.object(change.object);
+        known.is_some_and(|known| self.subscription.may_read(&known.object.kind))
+    }
+
+    fn message(&mut self, seen: &Seen, verdict: &mut Verdict) {
+        match self.link {
+            Link::Live => {}
+            Link::Opening { at, .. } => {
+                self.told(verdict, FindingKind::Illegal, seen, "came before it was owed anything");
+                self.live(at, Start::Now);
+            }
+            Link::Down => {
+                self.told(verdict, FindingKind::Illegal, seen, "came without a connection");
+            }
+        }
+        if let Some(expires) = self.expires
+            && seen.at > expires.saturating_add(self.rules.expiry_grace)
+        {
+            self.told(verdict, FindingKind::Leak, seen, "came after the token's end");
+        }
+        let Some((number, again)) = self.resolve(seen) else {
+            self.stranger(seen, verdict);
+            return;
+        };
+        let Some(change) = self.ledger.get(number) else { return };
+        verdict.published_again += u64::from(again);
+        if !self.may_read(change) {
+            self.told(
+                verdict,
+                FindingKind::Leak,
+                seen,
+                "is of a type that the client may not read",
+            );
+            return;
+        }
+        if seen.in_snapshot {
+            self.snapshot(seen, number, change, verdict);
+            return;
+        }
+        let Some(role) = self.role(change) else {
+            self.told(verdict, FindingKind::Illegal, seen, "is not subscribed");
+            return;
+        };
+        self.operation(seen, number, change, role, verdict);
+        self.payload(seen, number, change, verdict);
+        self.order(seen, change, verdict);
+        self.receive(seen, number, change, verdict);
+    }
+
+    /// A message that no change of this tenant's object stands behind.
+    fn stranger(&self, seen: &Seen, verdict: &mut Verdict) {
+        let object = self.transcript.objects.get(seen.object as usize);
+        let others = || self.ledger.of_id(seen.id).filter_map(|n| self.ledger.get(n));
+        let foreign =
+            others().filter_map(|change| self.ledger.object(change.object)).find(|known| {
+                known.tenant != self.subscription.tenant && object == Some(&known.object)
+            });
+        if let Some(known) = foreign {
+            let text = format!("is of tenant {}", known.tenant);
+            self.told(verdict, FindingKind::Leak, seen, &text);
+        } else if others().next().is_some() {
+            self.told(verdict, FindingKind::Illegal, seen, "has the id of another object's record");
+        } else {
+            self.told(verdict, FindingKind::Illegal, seen, "was never committed");
+        }
+    }
+
+    /// A message bears its change's own operation; merged ones may be the create that they fold.
+    fn operation(
+        &self,
+        seen: &Seen,
+        number: u32,
+        change: &Stored,
+        role: Role,
+        verdict: &mut Verdict,
+    ) {
+        if !self.subscription.conflates {
+            if seen.operation != change.operation {
+                let text =
+                    format!("is {} of {}", seen.operation.letter(), change.operation.letter());
+                self.told(verdict, FindingKind::Illegal, seen, &text);
+            }
+            return;
+        }
+        let place = |c: &Stored| (c.life, c.id.partition());
+        let create = self.created(number, change).filter(|(_, c)| place(c) == place(change));
+        // On this connection nothing of the object's present life has come yet.
+        let is_create_due = create.is_some_and(|(_, c)| {
+            let had = self.versions.get(&change.object);
+            let fresh = had.is_none_or(|(version, at)| *at != place(c) || *version < c.version);
+            self.role(c) == Some(role) && fresh
+        });
+        let merges = change.operation == Operation::Update;
+        let expected = match seen.operation {
+            own if own == change.operation => {
+                // An update in place of a create that was folded into it. Over a reconnect that may be.
+                let is_owed = create.is_some_and(|(n, c)| {
+                    c.began > self.live_at && !self.is_received(n) && !self.any_received(n, number)
+                });
+                !(merges && is_create_due && is_owed)
+            }
+            Operation::Create => merges && is_create_due,
+            Operation::Update | Operation::Delete => false,
+        };
+        if !expected {
+            let text = format!("is {} of {}", seen.operation.letter(), change.operation.letter());
+            self.told(verdict, FindingKind::Illegal, seen, &text);
+        }
+    }
+
+    /// The create that began the object's present life, where the change is a later one of it.
+    pub(super) fn created(&self, number: u32, change: &Stored) -> Option<(u32, &'a Stored)> {
+        let before = self.ledger.of_object(change.object).rev().skip_while(|(n, _)| *n != number);
+        let mut before = before.skip(1);
+        before
+            .by_ref()
+            .take_while(|(_, c)| c.operation != Operation::Delete)
+            .find(|(_, c)| c.operation == Operation::Create)
+    }
+
+    /// Whether any change of the partition from one to before the other was received.
+    fn any_received(&self, from: u32, before: u32) -> bool {
+        let Some(change) = self.ledger.get(from) else { return false };
+        let place = |c: &Stored| (c.life, c.id.partition());
+        let all = self.ledger.of_object(change.object);
+        let mut between = all.skip_while(|(n, _)| *n != from).take_while(|(n, _)| *n != before);
+        between.any(|(n, c)| place(c) == place(change) && self.is_received(n))
+    }
+
+    fn payload(&mut self, seen: &Seen, number: u32, change: &Stored, verdict: &mut Verdict) {
+        match self.bytes_fit(seen, number, change) {
+            Some(true) => {}
+            Some(false) => {
+                self.told(
+                    verdict,
+                    FindingKind::WrongPayload,
+                    seen,
+                    "has other bytes than it should",
+                );
+            }
+            None => {
+                debug_assert!(matches!(self.subscription.fields, Fields::Unchecked));
+                let known = *self.hashes.entry(number).or_insert(seen.hash);
+                if known != seen.hash {
+                    self.told(
+                        verdict,
+                        FindingKind::WrongPayload,
+                        seen,
+                        "came again with other bytes",
+                    );
+                }
+            }
+        }
+    }
+
+    /// Per object versions rise, per partition offsets do.
+    fn order(&mut self, seen: &Seen, change: &Stored, verdict: &mut Verdict) {
+        let place = (change.life, seen.id.partition());
+        let former = self.versions.insert(change.object, (change.version, place));
+        // The order of an object does not hold across a change of the number of partitions.
+        let former = former.filter(|(_, known)| *known == place).map(|(version, _)| version);
+        let highest = self.offsets.entry(place).or_insert(0);
+        let is_behind = seen.id.offset() < *highest;
+        *highest = (*highest).max(seen.id.offset());
+        match former {
+            Some(version) if version == change.version => {
+                self.told(verdict, FindingKind::Illegal, seen, "came twice on one connection");
+            }
+            Some(version) if version > change.version => {
+                let text = format!("is version {} after {version}", change.version);
+                self.told(verdict, FindingKind::Regression, seen, &text);
+            }
+            _ if is_behind => {
+                let text = "lies before what this connection had of its partition";
+                self.told(verdict, FindingKind::Regression, seen, text);
+            }
+            _ => {}
+        }
+    }
+
+    fn receive(&mut self, seen: &Seen, number: u32, change: &Stored, verdict: &mut Verdict) {
+        let at = number as usize;
+        if let Some(ever) = self.ever.get_mut(at) {
+            if *ever {
+                verdict.repeats += 1;
+            } else {
+                *ever = true;
+                if self.live_since.is_some_and(|since| change.began > since) {
+                    let pause = seen.at.saturating_sub(change.acked);
+                    verdict.longest_pause = verdict.longest_pause.max(pause);
+                }
+            }
+        }
+        self.received.add(number);
+        let certain = self.certain.entry((change.life, seen.id.partition())).or_insert(0);
+        *certain = (*certain).max(seen.id.offset());
+    }
+
+    /// An object of a snapshot: it stands for all its changes up to its version.
+    fn snapshot(&mut self, seen: &Seen, number: u32, change: &Stored, verdict: &mut Verdict) {
+        if !self.is_selected(change.object) {
+            self.told(verdict, FindingKind::Illegal, seen, "of a snapshot is not subscribed");
+        }
+        if change.operation == Operation::Delete {
+            self.told(verdict, FindingKind::Illegal, seen, "of a snapshot was deleted");
+        }
+        if self.bytes_fit(seen, number, change) == Some(false) {
+            let text = "of a snapshot has other bytes than it should";
+            self.told(verdict, FindingKind::WrongPayload, seen, text);
+        }
+        let place = (change.life, seen.id.partition());
+        let former = self.versions.insert(change.object, (change.version, place));
+        if former.is_some_and(|(version, known)| known == place && version > change.version) {
+            self.told(
+                verdict,
+                FindingKind::Regression,
+                seen,
+                "of a snapshot is older than its event",
+            );
+        }
+        self.shown.insert(change.object, (change.version, self.seams.len()));
+    }
+
+    fn find(&self, verdict: &mut Verdict, kind: FindingKind, text: String) {
+        verdict.find(Finding::of_socket(kind, &self.name(), text));
+    }
+
+    /// A finding about a message.
+    fn told(&self, verdict: &mut Verdict, kind: FindingKind, seen: &Seen, text: &str) {
+        let object = self.transcript.objects.get(seen.object as usize);
+        verdict.find(Finding {
+            kind,
+            socket: self.name(),
+            object: object.map(ToString::to_string).unwrap_or_default(),
+            id: seen.id.to_string(),
+            text: text.to_owned(),
+        });
+    }
+
+    /// The socket and its subscription.
+    pub(super) fn name(&self) -> String {
+        let (name, sub) = (&self.transcript.name, &self.subscription.id);
+        if sub.is_empty() { name.clone() } else { format!("{name}:{sub}") }
+    }
+}
