@@ -147,10 +147,6 @@ pub(crate) struct Registered {
     id: ConnectionId,
 }
 
-#[cfg_attr(
-    not(test),
-    expect(dead_code, reason = "for sockets of tidewire.v1, which change what they want")
-)]
 impl Registered {
     /// It rests on another token from here on. Look afterwards whether that one is revoked.
     pub(crate) fn renew(&self, principal: &Arc<Principal>) {

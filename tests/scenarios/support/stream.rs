@@ -12,6 +12,8 @@ pub(crate) struct Events {
     pub(crate) head: String,
     /// Of the body, chunk sizes taken out.
     text: String,
+    /// The last that came as an `id:` block.
+    pub(crate) last_id: Option<String>,
 }
 
 impl Events {
@@ -26,7 +28,7 @@ impl Events {
             head.push(stream.read_u8().await.unwrap());
         }
         let head = String::from_utf8(head).unwrap().to_lowercase();
-        Self { stream, head, text: String::new() }
+        Self { stream, head, text: String::new(), last_id: None }
     }
 
     /// The next block; `None` at the end of the stream.
@@ -55,5 +57,16 @@ impl Events {
             }
         };
         tokio::time::timeout(Duration::from_secs(20), next).await.expect("a block in time")
+    }
+
+    /// The next block that is more than an id, which is noted; `None` at the end of the stream.
+    pub(crate) async fn message(&mut self) -> Option<String> {
+        loop {
+            let block = self.block().await?;
+            match block.strip_prefix("id: ").filter(|id| !id.contains('\n')) {
+                Some(id) => self.last_id = Some(id.to_owned()),
+                None => return Some(block),
+            }
+        }
     }
 }
