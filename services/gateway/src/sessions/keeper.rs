@@ -73,18 +73,12 @@ impl Keeper {
         let mut tick = interval(TICK);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut call = None;
-        // A tick came while the store was being called.
-        let mut late = false;
         loop {
             tokio::select! {
-                answer = answered(&mut call) => {
-                    self.settle(answer);
-                    call = if std::mem::take(&mut late) { self.write_due() } else { None };
-                }
+                answer = answered(&mut call) => self.settle(answer),
                 _ = tick.tick() => {
                     self.take_in();
-                    late = call.is_some();
-                    if !late {
+                    if call.is_none() {
                         call = self.write_due();
                     }
                 }
