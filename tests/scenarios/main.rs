@@ -28,6 +28,7 @@ mod poison;
 mod producers;
 mod proxy;
 mod refusals;
+mod revocation;
 mod sessions;
 mod streams;
 mod tokens;

@@ -108,6 +108,7 @@ impl World {
             ("auth.issuer", ISSUER.to_owned()),
             ("auth.audience", AUDIENCE.to_owned()),
             ("auth.roles.producer", "producer".to_owned()),
+            ("auth.roles.admin", "admin".to_owned()),
             ("model.self_base_url", BASE.to_owned()),
             ("log.level", "info,tidewire=debug".to_owned()),
         ];
