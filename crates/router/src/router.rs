@@ -187,6 +187,8 @@ impl Router {
                 if **self.positions.topic() != **id {
                     self.positions = Positions::new((*id).into());
                     self.moved();
+                    // Before any record of it: a cursor must not name another life of the topic.
+                    self.tick();
                 }
             }
             LogEvent::EndOfPartition { partition, next } => {
@@ -202,6 +204,10 @@ impl Router {
             LogEvent::Gap { partition, next, reason } => {
                 self.move_to(*partition, Position::at(*next));
                 self.window.reset(*partition, *next);
+                // What was cut off may be published anew, for those who came in between.
+                if *reason == GapReason::Truncated {
+                    self.recent.clear();
+                }
                 self.gap(*reason);
             }
             LogEvent::Recreated => {

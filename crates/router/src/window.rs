@@ -6,7 +6,8 @@
 //! first, whichever partition it belongs to. One thread appends (the router's); shards read.
 //!
 //! Invariant: of the offsets from a partition's `start` to its `end`, the window holds every record that
-//! there is.
+//! there is. When records may be missing or the log was cut it begins anew and counts a generation: a
+//! shard that has not heard of that yet reads nothing of what follows as if it were of before.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -46,6 +47,8 @@ struct Tails {
     /// The partitions of closed segments, oldest first.
     order: VecDeque<Partition>,
     closed_bytes: usize,
+    /// How many gaps there were.
+    generation: u64,
 }
 
 /// The window of a replica.
@@ -122,7 +125,8 @@ impl Window {
     /// An empty window that keeps at most about `bytes_max` bytes of keys, headers and bodies.
     #[must_use]
     pub const fn new(bytes_max: usize) -> Self {
-        let tails = Tails { tails: Vec::new(), order: VecDeque::new(), closed_bytes: 0 };
+        let tails =
+            Tails { tails: Vec::new(), order: VecDeque::new(), closed_bytes: 0, generation: 0 };
         Self { bytes_max, tails: Mutex::new(tails) }
     }
 
@@ -160,18 +164,30 @@ impl Window {
 
     /// Records of a partition may be missing: the window begins anew there.
     pub(crate) fn reset(&self, partition: Partition, next: NextOffset) {
-        self.lock().reset(partition, Position::at(next));
+        let mut tails = self.lock();
+        tails.generation += 1;
+        tails.reset(partition, Position::at(next));
     }
 
     /// Forgets everything.
     pub(crate) fn clear(&self) {
-        *self.lock() = Tails::default();
+        let mut tails = self.lock();
+        *tails = Tails { generation: tails.generation + 1, ..Tails::default() };
     }
 
-    /// What stands at an offset.
+    /// How many gaps there were.
     #[must_use]
-    pub fn find(&self, partition: Partition, at: NextOffset) -> Found {
+    pub fn generation(&self) -> u64 {
+        self.lock().generation
+    }
+
+    /// What stands at an offset, for one who has heard of so many gaps.
+    #[must_use]
+    pub fn find(&self, partition: Partition, at: NextOffset, generation: u64) -> Found {
         let mut tails = self.lock();
+        if tails.generation != generation {
+            return Found::End;
+        }
         let Some(tail) = tails.get(partition) else { return Found::Before(NextOffset(i64::MAX)) };
         if at < tail.start {
             return Found::Before(tail.start);
@@ -193,17 +209,18 @@ impl Window {
         self.lock().get(partition).map(|tail| tail.start)
     }
 
-    /// Whether the leaders' history, as far as it was seen here, contradicts a position: an epoch that
-    /// ended before it (KIP-101: what stood there was cut off, and something else may stand there now).
+    /// Whether the leaders' history, as far as it was seen here, holds a position: the record before it
+    /// is of its epoch. `Some(false)`: a later leader wrote what stands there now (KIP-101: what the
+    /// position speaks of was cut off). `None`: what stands before it was not seen.
     #[must_use]
-    pub fn contradicts(&self, partition: Partition, position: Position) -> bool {
+    pub fn confirms(&self, partition: Partition, position: Position) -> Option<bool> {
         if position.epoch == LeaderEpoch::UNKNOWN {
-            return false;
+            return Some(true);
         }
         let mut tails = self.lock();
-        let Some(tail) = tails.get(partition) else { return false };
-        let later = tail.epochs.iter().find(|(epoch, _)| *epoch > position.epoch);
-        later.is_some_and(|(_, begins)| *begins < position.next)
+        let tail = tails.get(partition)?;
+        let before = tail.epochs.iter().rev().find(|(_, begins)| *begins < position.next);
+        before.map(|(epoch, _)| *epoch <= position.epoch)
     }
 
     /// Bytes that are kept, those of open segments included.
@@ -237,7 +254,7 @@ mod tests {
     fn read(window: &Window, partition: i32, at: i64) -> Result<Vec<i64>, i64> {
         let (mut at, mut offsets) = (NextOffset(at), Vec::new());
         loop {
-            match window.find(Partition(partition), at) {
+            match window.find(Partition(partition), at, window.generation()) {
                 Found::Segment(segment) => {
                     assert!(segment.from() <= at && at < segment.to().next);
                     offsets.extend(segment.records_from(at).map(|r| r.offset.0));
@@ -270,8 +287,12 @@ mod tests {
         assert_eq!(read(&window, 1, 0), Err(i64::MAX), "nothing is known of it");
         window.reset(Partition(0), NextOffset(20));
         assert_eq!(read(&window, 0, 13), Err(20));
+        let heard = window.generation();
         window.clear();
         assert_eq!(window.bytes(), 0);
+        append(&window, 0, 0, 1, 10);
+        assert!(matches!(window.find(Partition(0), NextOffset(0), heard), Found::End));
+        assert_eq!(read(&window, 0, 0), Ok(vec![0]));
     }
 
     #[test]
@@ -297,16 +318,20 @@ mod tests {
         }
         let check = |next, epoch, expected| {
             let position = Position { next: NextOffset(next), epoch: LeaderEpoch(epoch) };
-            assert_eq!(window.contradicts(Partition(0), position), expected, "{next} {epoch}");
+            assert_eq!(window.confirms(Partition(0), position), expected, "{next} {epoch}");
         };
-        check(12, 3, false);
-        check(13, 3, true);
-        check(13, 4, true);
-        check(14, 5, false);
-        check(15, 5, true);
-        check(15, 6, false);
-        check(99, 6, false);
-        check(99, -1, false);
-        assert!(!window.contradicts(Partition(7), Position::at(NextOffset(1))));
+        check(10, 3, None);
+        check(11, 3, Some(true));
+        check(11, 2, Some(false));
+        check(12, 3, Some(true));
+        check(13, 3, Some(false));
+        check(13, 4, Some(false));
+        check(14, 5, Some(true));
+        check(15, 5, Some(false));
+        check(15, 6, Some(true));
+        check(99, 6, Some(true));
+        check(9, -1, Some(true));
+        let elsewhere = Position { next: NextOffset(1), epoch: LeaderEpoch(0) };
+        assert_eq!(window.confirms(Partition(7), elsewhere), None);
     }
 }

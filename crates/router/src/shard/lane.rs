@@ -108,11 +108,24 @@ impl ShardCore {
             return;
         }
         let window = Arc::clone(&self.settings.window);
-        if from.iter().any(|(partition, position)| window.contradicts(partition, position)) {
-            self.start_after_gap(lane, GapReason::Truncated, registered, now);
-            return;
+        let mut unchecked = Vec::new();
+        for (partition, position) in from.iter().filter(|(_, position)| position.next.0 > 0) {
+            let end = registered.get(partition);
+            let is_here = end.is_some_and(|end| position.next <= end.next);
+            match window.confirms(partition, position) {
+                Some(false) => {
+                    self.start_after_gap(lane, GapReason::Truncated, registered, now);
+                    return;
+                }
+                Some(true) if is_here => {}
+                _ if end == Some(position) => {}
+                _ => unchecked.push(partition),
+            }
         }
         self.read(lane, from.clone(), Stage::Reading);
+        if let Some(reader) = self.lanes.get_mut(lane).and_then(|l| l.reader.as_mut()) {
+            reader.unchecked = unchecked;
+        }
     }
 
     /// Tells a gap, then goes on from the positions: at once, or behind a snapshot that is asked for.

@@ -5,11 +5,13 @@
 //! slow, failed, or sent to its end) comes back as a [`Notice`].
 
 mod connection;
+mod far;
 mod flush;
 mod lane;
 mod replay;
 mod snapshot;
 mod stamp;
+mod throttle;
 mod words;
 
 use std::collections::VecDeque;
@@ -36,11 +38,11 @@ use crate::window::Window;
 
 use connection::Connection;
 pub use connection::{Keep, Notice};
+pub use far::{HistoryOutcome, HistoryReply};
 pub use flush::{Sink, Written};
 pub use lane::Detached;
 use lane::Lane;
 use replay::Replay;
-pub use replay::{HistoryOutcome, HistoryReply};
 pub use snapshot::Snapshot;
 use stamp::Marks;
 pub use stamp::Proof;
@@ -198,6 +200,8 @@ pub struct ShardCore {
     by_id: HashMap<ConnectionId, usize>,
     /// Everything before them that concerns the shard has been applied.
     positions: Positions,
+    /// How many gaps were applied: what the window holds behind one that was not is not for this shard.
+    generation: u64,
     /// The positions as they were shared last; `None` once they have moved.
     shared: Option<Arc<Positions>>,
     /// The text of the cursor of these positions, for each tenant.
@@ -244,6 +248,7 @@ impl ShardCore {
             lanes: Slab::new(),
             by_id: HashMap::new(),
             positions: Positions::new("".into()),
+            generation: 0,
             shared: None,
             cursors: HashMap::new(),
             marks: Marks::default(),
@@ -310,6 +315,7 @@ impl ShardCore {
             self.positions.advance_all(positions);
         } else {
             self.positions = (**positions).clone();
+            self.begin_topic();
         }
         self.moved();
     }
@@ -328,6 +334,9 @@ impl ShardCore {
     fn gap(&mut self, reason: LogGap, positions: &Arc<Positions>, now: Now) {
         self.positions = (**positions).clone();
         self.moved();
+        self.generation += 1;
+        // Before live lanes become readers, which would be told twice.
+        self.gap_readers(reason, now);
         let views: Vec<usize> = self.views.iter().map(|(index, _)| index).collect();
         for view in views {
             self.append_gap(view, word_of(reason), now);
@@ -338,7 +347,6 @@ impl ShardCore {
                 }
             }
         }
-        self.gap_readers(word_of(reason), now);
     }
 
     fn event(&mut self, event: &Arc<RoutedEvent>, now: Now) {

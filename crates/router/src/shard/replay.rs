@@ -7,18 +7,21 @@
 //!
 //! Invariants: a reader's next offset in a partition is behind every frame that it was given and ahead of
 //! none that it was not; no pass goes beyond the shard's position; a reader is given frames only while
-//! little waits for its socket; a reader that is left out keeps its offset.
+//! little waits for its socket; a reader that is left out keeps its offset; none is given a record of a
+//! partition before it is known that the log still holds what its position speaks of.
 
 use std::sync::Arc;
 
 use hashbrown::HashMap;
-use tidewire_event::{LeaderEpoch, NextOffset, Partition, Position, Positions, Tenant, TopicId};
-use tidewire_log::{GapReason as LogGap, HistoryRequest, Segment};
+use tidewire_event::{LeaderEpoch, NextOffset, Partition, Position, Positions, Tenant};
+use tidewire_log::{GapReason as LogGap, Segment};
 use tidewire_wire::v1::GapReason;
 
+use super::far::Far;
 use super::snapshot::Feed;
+use super::throttle::{Bucket, is_spent};
 use super::words::{Word, push_gap, word_of};
-use super::{Now, ShardCore, Want};
+use super::{Now, ShardCore};
 use crate::decode::{Decoded, decode};
 use crate::event::RoutedEvent;
 use crate::interest::InterestTable;
@@ -33,12 +36,12 @@ use super::stamp::{CURSOR_INTERVAL_MS, MARK_INTERVAL_MS};
 const READER_BYTES: usize = 64 * 1024;
 /// A scan stops when one view has so many bytes of frames.
 const CHUNK_BYTES: usize = 64 * 1024;
+/// The same for all views together.
+const CHUNKS_BYTES: usize = 4 * 1024 * 1024;
 /// A turn scans at least so many records, and never fewer than twice what was applied since the last.
 const RECORDS_PER_TURN: usize = 4_096;
 /// Passes begin at most so often: whoever comes in between is served by the next one.
 const COLLECT_MS: u64 = 50;
-/// How long after a failure Kafka is asked again.
-const RETRY_MS: u64 = 500;
 
 /// What a reader is doing.
 #[derive(Debug)]
@@ -56,6 +59,9 @@ pub(super) enum Stage {
 pub(super) struct Reader {
     /// Where it stands. A partition that it does not name did not exist: it is read from 0.
     pub(super) next: Positions,
+    /// Partitions of which it is not known yet whether the log holds what the position speaks of: it may
+    /// lie ahead of what was read here, or behind all of that.
+    pub(super) unchecked: Vec<Partition>,
     pub(super) replayed: u64,
     pub(super) stage: Stage,
     /// When it was given its last cursor or mark.
@@ -70,56 +76,17 @@ impl Reader {
         matches!(self.stage, Stage::Reading)
     }
 
-    fn next(&self, partition: Partition) -> NextOffset {
-        self.next.get(partition).map_or(NextOffset(0), |position| position.next)
+    pub(super) fn at(&self, partition: Partition) -> Position {
+        self.next.get(partition).unwrap_or(Position::at(NextOffset(0)))
     }
-}
 
-/// What a history thread answered.
-#[derive(Clone, Debug)]
-pub struct HistoryReply {
-    /// The life of the topic that was asked about.
-    pub topic: TopicId,
-    /// What was asked.
-    pub request: HistoryRequest,
-    /// What came of it.
-    pub outcome: HistoryOutcome,
-}
+    pub(super) fn next(&self, partition: Partition) -> NextOffset {
+        self.at(partition).next
+    }
 
-/// What came of a request for history.
-#[derive(Clone, Debug)]
-pub enum HistoryOutcome {
-    /// Records from there on.
-    Segment(Arc<Segment>),
-    /// They are gone.
-    Gap {
-        /// Where reading may go on.
-        next: NextOffset,
-        /// Why.
-        reason: LogGap,
-    },
-    /// Kafka is away; ask again later.
-    Unavailable,
-}
-
-/// Reading behind the window, in one partition.
-#[derive(Debug, Default)]
-struct Far {
-    /// Where the scan through Kafka has come to.
-    at: i64,
-    /// What is on its way.
-    asked: bool,
-    not_before: u64,
-    recent: Recent,
-    /// Positions ahead of the shard that Kafka has still to confirm.
-    probes: Vec<Position>,
-}
-
-/// What one tenant's readers may still be sent.
-#[derive(Debug)]
-struct Bucket {
-    bytes: i64,
-    at_ms: u64,
+    pub(super) fn is_checked(&self, partition: Partition) -> bool {
+        !self.unchecked.contains(&partition)
+    }
 }
 
 /// All readers of a shard.
@@ -135,8 +102,8 @@ pub(super) struct Replay {
     is_passing: bool,
     next_pass_at: u64,
     recent: Recent,
-    far: HashMap<Partition, Far>,
-    tenants: HashMap<Tenant, Bucket>,
+    pub(super) far: HashMap<Partition, Far>,
+    pub(super) tenants: HashMap<Tenant, Bucket>,
 }
 
 /// Of each message: the offset of its record, and where it starts.
@@ -169,18 +136,13 @@ impl Replay {
 impl ShardCore {
     /// Makes a lane that is no member of its view a reader.
     pub(super) fn read(&mut self, lane: usize, next: Positions, stage: Stage) {
-        let reader = Reader { next, replayed: 0, stage, stamped_at: 0, mark: None };
+        let unchecked = Vec::new();
+        let reader = Reader { next, unchecked, replayed: 0, stage, stamped_at: 0, mark: None };
         self.read_on(lane, Box::new(reader));
     }
 
     /// The same with what it has done so far.
     pub(super) fn read_on(&mut self, index: usize, reader: Box<Reader>) {
-        for (partition, position) in reader.next.iter() {
-            let known = self.positions.get(partition);
-            if known.is_some_and(|known| known.next < position.next) {
-                self.replay.far.entry(partition).or_default().probes.push(position);
-            }
-        }
         let Some(lane) = self.lanes.get_mut(index) else { return };
         lane.reader = Some(reader);
         self.replay.readers.push(index);
@@ -225,12 +187,11 @@ impl ShardCore {
         self.ask_history(&ready, now);
         if !self.replay.is_passing {
             if now.mono_ms < self.replay.next_pass_at {
-                return (!ready.is_empty()).then(|| self.replay.next_pass_at - now.mono_ms);
+                return self.next_turn();
             }
             if !self.begin_pass(&ready, now) {
                 self.join_readers(now);
-                // A tenant over its allowance gets more with time.
-                return self.is_throttled().then_some(COLLECT_MS);
+                return self.next_turn();
             }
         }
         let mut budget = RECORDS_PER_TURN.max(2 * applied);
@@ -241,7 +202,7 @@ impl ShardCore {
                     return Some(0);
                 }
                 let window = Arc::clone(&self.settings.window);
-                let Found::Segment(segment) = window.find(partition, at) else {
+                let Found::Segment(segment) = window.find(partition, at, self.generation) else {
                     // It has grown old meanwhile: who needs it reads it from Kafka.
                     self.replay.pass.remove(&partition);
                     break;
@@ -255,7 +216,22 @@ impl ShardCore {
         }
         self.replay.is_passing = false;
         self.join_readers(now);
-        (!self.replay.readers.is_empty()).then_some(COLLECT_MS)
+        self.next_turn()
+    }
+
+    /// After how long readers are to be looked at again, also if nothing happens: a socket may have been
+    /// written to, Kafka come back, an allowance grown.
+    fn next_turn(&self) -> Option<u64> {
+        let feeds = |lane: &usize| {
+            let lane = self.lanes.get(*lane);
+            let reader = lane.and_then(|l| Some((l, l.reader.as_ref()?)));
+            reader.is_some_and(|(lane, reader)| {
+                matches!(reader.stage, Stage::Feeding(_))
+                    && self.takes_frames(lane.connection, lane.view)
+            })
+        };
+        let readers = &self.replay.readers;
+        (!readers.is_empty()).then(|| if readers.iter().any(feeds) { 0 } else { COLLECT_MS })
     }
 
     /// Begins a pass if a reader with room is behind, inside the window.
@@ -265,6 +241,7 @@ impl ShardCore {
             let Some(start) = self.settings.window.start(partition) else { continue };
             let positions = ready.iter().filter_map(|lane| self.reader(*lane));
             let behind = positions
+                .filter(|reader| reader.is_checked(partition))
                 .map(|reader| reader.next(partition))
                 .filter(|next| *next >= start && *next < end.next);
             if let Some(lowest) = behind.min() {
@@ -286,7 +263,7 @@ impl ShardCore {
         true
     }
 
-    fn reader(&self, lane: usize) -> Option<&Reader> {
+    pub(super) fn reader(&self, lane: usize) -> Option<&Reader> {
         self.lanes.get(lane)?.reader.as_deref()
     }
 
@@ -305,15 +282,18 @@ impl ShardCore {
         let room = connection
             .pending
             .as_ref()
-            .is_none_or(|p| !p.waiting && !p.slow && p.queue.bytes() <= READER_BYTES);
-        let Some(view) = self.views.get(view) else { return false };
-        let bucket = self.replay.tenants.get(&view.key.definition.tenant);
-        room && bucket.is_none_or(|bucket| bucket.bytes > 0)
+            .is_none_or(|p| !p.waiting && !p.slow && p.queue.bytes() <= self.reader_bytes());
+        room && !is_spent(&self.replay.tenants, &self.views, view)
+    }
+
+    /// More never waits for a reader than a small part of what may wait for a live socket.
+    fn reader_bytes(&self) -> usize {
+        READER_BYTES.min(self.settings.limits.queue_bytes_max / 4)
     }
 
     /// Scans a stretch of a segment, up to `end` at most, and gives its frames to the readers that stand in
     /// it. Returns how far it came and how many records it looked at.
-    fn scan(
+    pub(super) fn scan(
         &mut self,
         segment: &Segment,
         from: NextOffset,
@@ -323,8 +303,10 @@ impl ShardCore {
     ) -> (NextOffset, usize) {
         let partition = segment.partition();
         let mut to = if segment.to().next <= end.next { segment.to() } else { end };
+        self.check_readers(segment);
         let stands_in = |lane: &usize| {
-            let next = self.reader(*lane).map(|reader| reader.next(partition));
+            let reader = self.reader(*lane).filter(|reader| reader.is_checked(partition));
+            let next = reader.map(|reader| reader.next(partition));
             next.is_some_and(|next| next >= from && next < to.next) && self.has_room(*lane)
         };
         let readers: Vec<usize> = self.replay.readers.iter().copied().filter(stands_in).collect();
@@ -337,19 +319,22 @@ impl ShardCore {
                 chunks.entry(lane.view).or_default();
             }
         }
+        let chunk_bytes = CHUNK_BYTES.min(self.settings.limits.queue_bytes_max / 4);
         let (mut looked, mut longest, mut epoch) = (0, 0, LeaderEpoch::UNKNOWN);
+        let mut total = 0;
         for record in segment.records_from(from) {
             if record.offset.0 >= to.next.0 {
                 break;
             }
-            if longest >= CHUNK_BYTES {
+            if longest >= chunk_bytes.max(1) || total >= CHUNKS_BYTES {
                 to = Position { next: NextOffset(record.offset.0), epoch };
                 break;
             }
             (looked, epoch) = (looked + 1, record.leader_epoch);
             // What is poison went to quarantine when it came first.
             if let Ok(Decoded::Event(event, _)) = decode(&self.replay.interest, recent, &record) {
-                longest = longest.max(self.replay_event(&Arc::new(*event), &mut chunks, now));
+                let (one, all) = self.replay_event(&Arc::new(*event), &mut chunks, now);
+                (longest, total) = (longest.max(one), total + all);
             }
         }
         self.stats.replay_records += looked as u64;
@@ -357,22 +342,23 @@ impl ShardCore {
         (to.next, looked)
     }
 
-    /// Encodes an event for the views in `chunks`; returns the bytes of the longest chunk.
+    /// Encodes an event for the views in `chunks`; returns the bytes of the longest chunk that grew, and
+    /// by how much all of them did.
     fn replay_event(
         &mut self,
         event: &Arc<RoutedEvent>,
         chunks: &mut HashMap<usize, Chunk>,
         now: Now,
-    ) -> usize {
+    ) -> (usize, usize) {
         if self.is_silent(event) {
-            return 0;
+            return (0, 0);
         }
         self.stamp += 1;
         self.encoders.begin();
         let owners = owners_of(event, &self.settings.model);
         let mut matched: Vec<(usize, Role)> = Vec::new();
         self.replay.routes.visit(event, &owners, |view, role| matched.push((view, role)));
-        let mut longest = 0;
+        let (mut longest, mut total) = (0, 0);
         for (index, role) in matched {
             let Some(chunk) = chunks.get_mut(&index) else { continue };
             if !self.is_wanted(index, role, event) {
@@ -380,7 +366,8 @@ impl ShardCore {
             }
             let Some(view) = self.views.get_mut(index) else { continue };
             view.stamp = self.stamp;
-            chunk.starts.push((event.id.offset.0, chunk.bytes.len()));
+            let start = chunk.bytes.len();
+            chunk.starts.push((event.id.offset.0, start));
             match self.encoders.body(view.encoder, event, role) {
                 Some(body) => {
                     let kind = EventKind::Change;
@@ -389,8 +376,9 @@ impl ShardCore {
                 None => push_gap(&mut chunk.bytes, &view.key, GapReason::Unreadable, now),
             }
             longest = longest.max(chunk.bytes.len());
+            total += chunk.bytes.len() - start;
         }
-        longest
+        (longest, total)
     }
 
     /// Gives each reader what lies behind its position, and moves it on.
@@ -410,8 +398,16 @@ impl ShardCore {
             let Some(reader) = lane.reader.as_mut() else { continue };
             let Some((bytes, starts)) = chunks.get(&view) else { continue };
             let next = reader.next(partition);
+            // The scan may have stopped before it.
+            if next >= to.next {
+                continue;
+            }
             let first = starts.partition_point(|(offset, _)| *offset < next.0);
             let messages = (starts.len() - first) as u64;
+            // Those before it in this round may have used the allowance up: then it has to wait.
+            if messages > 0 && is_spent(&self.replay.tenants, &self.views, view) {
+                continue;
+            }
             reader.next.set(partition, to);
             reader.replayed += messages;
             if messages == 0 {
@@ -479,7 +475,8 @@ impl ShardCore {
             let Some(reader) = self.reader(*lane) else { return false };
             let mut here = self.positions.iter();
             let mut named = reader.next.iter();
-            here.all(|(partition, end)| reader.next(partition) == end.next)
+            reader.unchecked.is_empty()
+                && here.all(|(partition, end)| reader.next(partition) == end.next)
                 // A partition that is not known here yet, and where something lies behind the reader.
                 && named.all(|(p, at)| at.next.0 == 0 || self.positions.get(p).is_some())
         };
@@ -513,17 +510,37 @@ impl ShardCore {
     }
 
     /// The log has a gap for everybody: readers are told, and go on from where it ends.
-    pub(super) fn gap_readers(&mut self, reason: GapReason, now: Now) {
+    pub(super) fn gap_readers(&mut self, reason: LogGap, now: Now) {
         self.replay.pass.clear();
         self.replay.is_passing = false;
-        self.replay.far.clear();
+        self.forget_history(reason);
         let at = self.positions.clone();
         for lane in self.replay.readers.clone() {
-            self.gap_reader(lane, reason, at.clone(), now);
+            if let Some(reader) = self.lanes.get_mut(lane).and_then(|l| l.reader.as_mut()) {
+                reader.unchecked.clear();
+            }
+            self.gap_reader(lane, word_of(reason), at.clone(), now);
         }
     }
 
-    fn gap_reader(&mut self, index: usize, reason: GapReason, next: Positions, now: Now) {
+    /// The topic that was created anew has an id: whoever reads it reads it from its beginning.
+    pub(super) fn begin_topic(&mut self) {
+        let topic = self.positions.topic();
+        for lane in &self.replay.readers {
+            let reader = self.lanes.get_mut(*lane).and_then(|lane| lane.reader.as_mut());
+            if let Some(reader) = reader.filter(|reader| reader.next.topic() != topic) {
+                reader.next = Positions::new(Arc::clone(topic));
+            }
+        }
+    }
+
+    pub(super) fn gap_reader(
+        &mut self,
+        index: usize,
+        reason: GapReason,
+        next: Positions,
+        now: Now,
+    ) {
         let Some(lane) = self.lanes.get_mut(index) else { return };
         let wants_snapshot = lane.wants_snapshot;
         let Some(reader) = lane.reader.as_mut() else { return };
@@ -536,128 +553,5 @@ impl ShardCore {
         if wants_snapshot && !asked {
             self.want_snapshot(index);
         }
-    }
-
-    /// Asks for what lies before the window, and about what lies ahead of the shard.
-    fn ask_history(&mut self, ready: &[usize], now: Now) {
-        let partitions: Vec<(Partition, Position)> = self.positions.iter().collect();
-        for (partition, end) in partitions {
-            let far = self.replay.far.get(&partition);
-            if far.is_some_and(|far| far.asked || now.mono_ms < far.not_before) {
-                continue;
-            }
-            let start = self.settings.window.start(partition).unwrap_or(end.next).min(end.next);
-            let scanned_to = far.map_or(0, |far| far.at);
-            let behind = || {
-                let readers = ready.iter().filter_map(|lane| self.reader(*lane));
-                readers
-                    .map(|r| r.next.get(partition).unwrap_or(Position::at(NextOffset(0))))
-                    .filter(|position| position.next < start)
-            };
-            // On with the scan while somebody follows it, else from the lowest.
-            let ahead = behind().filter(|at| at.next.0 >= scanned_to).min_by_key(|at| at.next);
-            let from = ahead.or_else(|| behind().min_by_key(|at| at.next));
-            let probe = || self.replay.far.get(&partition)?.probes.last().copied();
-            let Some(from) = from.or_else(probe) else { continue };
-            let far = self.replay.far.entry(partition).or_default();
-            far.probes.retain(|probe| *probe != from);
-            if from.next.0 < far.at {
-                far.recent.clear();
-            }
-            far.at = from.next.0;
-            far.asked = true;
-            let request = HistoryRequest { partition, from };
-            self.wants.push(Want::History { topic: self.positions.topic().clone(), request });
-        }
-    }
-
-    /// Takes what was asked of Kafka.
-    pub fn history(&mut self, reply: &HistoryReply, now: Now) {
-        if reply.topic != *self.positions.topic() {
-            return;
-        }
-        let HistoryRequest { partition, from } = reply.request;
-        let Some(far) = self.replay.far.get_mut(&partition) else { return };
-        far.asked = false;
-        match &reply.outcome {
-            HistoryOutcome::Unavailable => {
-                far.not_before = now.mono_ms + RETRY_MS;
-                // It may have been a probe.
-                far.probes.push(from);
-            }
-            HistoryOutcome::Gap { next, reason } => {
-                far.at = next.0;
-                self.gap_behind(partition, from, *next, *reason, now);
-            }
-            HistoryOutcome::Segment(segment) => {
-                let Some(end) = self.positions.get(partition) else { return };
-                let mut recent = std::mem::take(&mut far.recent);
-                let mut at = from.next;
-                while at < segment.to().next && at < end.next {
-                    at = self.scan(segment, at, end, &mut recent, now).0;
-                }
-                if let Some(far) = self.replay.far.get_mut(&partition) {
-                    far.recent = recent;
-                    far.at = at.0;
-                }
-            }
-        }
-    }
-
-    /// Declares a gap to the readers whose records are gone.
-    fn gap_behind(
-        &mut self,
-        partition: Partition,
-        asked: Position,
-        next: NextOffset,
-        reason: LogGap,
-        now: Now,
-    ) {
-        for lane in self.replay.readers.clone() {
-            let Some(reader) = self.reader(lane) else { continue };
-            if matches!(reader.stage, Stage::Waiting) {
-                continue;
-            }
-            let at = reader.next.get(partition).unwrap_or(Position::at(NextOffset(0)));
-            let is_gone = match reason {
-                LogGap::Retention => at.next < next,
-                LogGap::Truncated | LogGap::Recreated => {
-                    at.next >= asked.next && at.epoch <= asked.epoch
-                }
-            };
-            if is_gone {
-                let mut moved = reader.next.clone();
-                moved.set(partition, Position::at(next));
-                self.gap_reader(lane, word_of(reason), moved, now);
-            }
-        }
-    }
-
-    /// Takes bytes off a tenant's allowance.
-    pub(super) fn charge(&mut self, view: usize, bytes: usize) {
-        let limit = i64::try_from(self.settings.limits.replay_bytes_per_second).unwrap_or(i64::MAX);
-        let Some(view) = self.views.get(view) else { return };
-        let tenant = &view.key.definition.tenant;
-        let bucket =
-            self.replay.tenants.entry_ref(tenant).or_insert(Bucket { bytes: limit, at_ms: 0 });
-        bucket.bytes = bucket.bytes.saturating_sub(i64::try_from(bytes).unwrap_or(i64::MAX));
-    }
-
-    /// Gives tenants their allowance of the time that has passed; a full one is forgotten.
-    fn refill(&mut self, now: Now) {
-        let limit = i64::try_from(self.settings.limits.replay_bytes_per_second).unwrap_or(i64::MAX);
-        self.replay.tenants.retain(|_, bucket| {
-            if bucket.at_ms == 0 {
-                bucket.at_ms = now.mono_ms;
-            }
-            let passed = i64::try_from(now.mono_ms - bucket.at_ms).unwrap_or(i64::MAX);
-            bucket.at_ms = now.mono_ms;
-            bucket.bytes = bucket.bytes.saturating_add(limit.saturating_mul(passed) / 1_000);
-            bucket.bytes < limit
-        });
-    }
-
-    fn is_throttled(&self) -> bool {
-        self.replay.tenants.values().any(|bucket| bucket.bytes <= 0)
     }
 }

@@ -114,8 +114,9 @@ impl ShardCore {
     fn snapshot_frames(&mut self, view: usize, feed: &mut Feed) -> Vec<u8> {
         let mut frames = Vec::new();
         let Some(view) = self.views.get(view) else { return frames };
+        let bytes_max = CHUNK_BYTES.min(self.settings.limits.queue_bytes_max / 4);
         while let Some(object) = feed.snapshot.objects.get(feed.at) {
-            if frames.len() >= CHUNK_BYTES {
+            if frames.len() >= bytes_max.max(1) {
                 break;
             }
             feed.at += 1;
