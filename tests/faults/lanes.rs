@@ -94,7 +94,10 @@ impl Services<'_> {
                     return Ok(());
                 }
                 Err(error) => {
-                    journal.note(&format!("{name} does not start: {error:#}"));
+                    // The log of the service comes with the run.
+                    let error = error.to_string();
+                    let last = error.lines().last().unwrap_or_default();
+                    journal.note(&format!("{name} does not start: {last}"));
                     service.kill();
                 }
             }
