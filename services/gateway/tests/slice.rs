@@ -49,7 +49,7 @@ struct Surroundings {
     broker: EmbeddedBroker,
     secret: Secret,
     folder: TempDir,
-    store: Arc<MemoryStore>,
+    store: Arc<dyn Store>,
 }
 
 impl Surroundings {
@@ -152,7 +152,7 @@ fn gateway(surroundings: &Surroundings, registry: &Registry, tasks: &Tasks) -> G
         links: Arc::new(SelfLinks::new("https://vms.example.com", HashMap::new())),
         rights: Arc::new(TypeRights::new(&RightsOptions::open()).unwrap()),
         verifier: Arc::new(Verifier::new(&AuthOptions::development(&secret_file)).unwrap()),
-        store: Some(Arc::clone(store) as Arc<dyn Store>),
+        store: Some(Arc::clone(store)),
         reader: Box::new(reader),
         history: Arc::new(move || {
             Ok(Box::new(History::new(&history, "changes")?) as Box<dyn LogHistory>)

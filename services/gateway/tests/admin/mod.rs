@@ -1,6 +1,9 @@
 //! Who is connected, kick and revoke, over two replicas and one control topic.
 
+mod held;
+
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
@@ -10,10 +13,12 @@ use serde_json::{Value, json};
 use tidewire_kafka::Writer;
 use tidewire_log::LogWriter as _;
 use tidewire_runtime::{Shutdown, Tasks};
+use tidewire_store::Store;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::{Error, Message};
 
+use self::held::HeldStore;
 use super::{Replica, Socket, Surroundings, record};
 
 /// How long anything may take before a test gives up.
@@ -285,6 +290,25 @@ async fn a_bad_record_is_skipped() {
         assert!(Instant::now() < until, "{line} in\n{metrics}");
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
+    replica.gateway.stop();
+}
+
+#[tokio::test]
+async fn a_revocation_between_the_look_at_a_token_and_the_registration_is_seen() {
+    let tasks = Tasks::new(Shutdown::new());
+    let store = HeldStore::new();
+    let world = Surroundings { store: Arc::clone(&store) as Arc<dyn Store>, ..Surroundings::new() };
+    let replica = Replica::start(&world, &tasks).await;
+    let token = world.token("demo", 1, |_| {});
+    let act = async {
+        store.came.acquire().await.unwrap().forget();
+        let order = json!({"kind":"tenant","tenant":"demo"});
+        let revoke = "POST /api/v1/admin/revocations";
+        assert_eq!(call(replica.internal, revoke, None, Some(order)).await.0, 200);
+        store.go_on.add_permits(1);
+    };
+    let (opened, ()) = tokio::join!(try_open(&replica, &token), act);
+    assert_eq!(opened.err(), Some(401));
     replica.gateway.stop();
 }
 
