@@ -143,6 +143,7 @@ impl Follower {
                 self.shared.health.set_control_read();
                 let kept = self.shared.verifier.revocations().read().len();
                 info!(revocations = kept, "the control topic was read");
+                self.sweep_at = Instant::now();
             }
             if Instant::now() >= self.sweep_at {
                 self.sweep_at = Instant::now() + SWEEP_INTERVAL;

@@ -10,8 +10,11 @@ use std::time::{Duration, Instant};
 use futures_util::future::join_all;
 use futures_util::{SinkExt as _, StreamExt as _};
 use serde_json::{Value, json};
-use tidewire_kafka::Writer;
-use tidewire_log::LogWriter as _;
+use tidewire_auth::unix_now;
+use tidewire_event::Tenant;
+use tidewire_kafka::{Reader, StartAt, Writer};
+use tidewire_log::{LogEvent, LogReader as _, LogWriter as _};
+use tidewire_rights::{Action, Revocation, Target, TargetKind};
 use tidewire_runtime::{Shutdown, Tasks};
 use tidewire_store::Store;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -256,6 +259,40 @@ async fn who_may_administer() {
     // A page under another name that leads here.
     let (status, answer) = exchange(internal, "evil.example:8081", list, None, None).await;
     assert_eq!(status, 401, "{answer}");
+    replica.gateway.stop();
+}
+
+#[tokio::test]
+async fn what_is_long_over_is_cleared_away() {
+    let tasks = Tasks::new(Shutdown::new());
+    let world = Surroundings::new();
+    let writer = Writer::start(&world.broker.options(), "control").unwrap();
+    let tenant = Tenant::new("demo").unwrap();
+    let target = Target::new(Action::Revoke, tenant, TargetKind::Token, "t").unwrap();
+    let at = unix_now() - 4000;
+    let over = Revocation { target, at, until: at + 60, by: String::new(), reason: String::new() };
+    let young = Revocation { at: at + 1, until: unix_now() + 600, ..over.clone() };
+    for one in [&over, &young] {
+        writer.write(record(&one.key(), "", &one.value())).await.unwrap();
+    }
+    let replica = Replica::start(&world, &tasks).await;
+    let mut reader = Reader::start(&world.broker.options(), "control", StartAt::Earliest).unwrap();
+    let mut cleared = Vec::new();
+    let until = Instant::now() + PATIENCE;
+    while cleared.is_empty() {
+        assert!(Instant::now() < until, "no tombstone came");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+        reader.drain(100, &mut |event| {
+            if let LogEvent::Record(record) = event
+                && record.payload.is_none()
+            {
+                cleared.push(String::from_utf8(record.key.unwrap().to_vec()).unwrap());
+            }
+        });
+    }
+    assert_eq!(cleared, [over.key()]);
+    let (_, list) = call(replica.internal, "GET /api/v1/admin/revocations", None, None).await;
+    assert_eq!(list["total"], 1, "{list}");
     replica.gateway.stop();
 }
 
