@@ -1,6 +1,7 @@
 //! Helpers in processes of their own: the same program in another role, asked over its standard input.
 
 use std::io::{BufRead as _, BufReader, Write as _};
+use std::path::Path;
 use std::process::{Child as Process, ChildStdin, ChildStdout, Command, Stdio};
 
 use anyhow::{Context as _, Result, bail};
@@ -20,6 +21,11 @@ impl Child {
     /// Starts this program in a role.
     pub(super) fn start(role: &'static str, arguments: &[String]) -> Result<Self> {
         let program = std::env::current_exe().context("cannot find this program")?;
+        Self::of(&program, role, arguments)
+    }
+
+    /// Starts an earlier build of this program in a role.
+    pub(super) fn of(program: &Path, role: &'static str, arguments: &[String]) -> Result<Self> {
         let mut process = Command::new(program)
             .args(["bench", "--role", role])
             .args(arguments)

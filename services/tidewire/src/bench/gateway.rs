@@ -18,8 +18,10 @@ use tidewire_config::Service;
 use tidewire_gateway::wiring::{Surroundings, wire};
 use tidewire_kafka::{EmbeddedBroker, KafkaOptions};
 use tidewire_runtime::{Shutdown, Tasks};
+use tidewire_store::{MemoryLimits, MemoryStore, Store};
 
 use super::child::{Child, reply};
+use super::metrics::Metrics;
 use super::protocol::Answer;
 use super::workspace::{RSA_ISSUER, Workspace};
 
@@ -34,6 +36,12 @@ pub(super) struct Shape {
     pub(super) fetch_wait: Duration,
     /// What `self` links start with: its length makes the frame's.
     pub(super) self_base_url: String,
+    /// The bound of the hot window; `None` is the default.
+    pub(super) window_bytes_max: Option<u64>,
+    /// Whether it has a store of sessions, in its own memory.
+    pub(super) store: bool,
+    /// Another build than this one.
+    pub(super) program: Option<PathBuf>,
 }
 
 impl Default for Shape {
@@ -43,6 +51,9 @@ impl Default for Shape {
             tls: false,
             fetch_wait: Duration::from_millis(20),
             self_base_url: "https://vms.example.com".to_owned(),
+            window_bytes_max: None,
+            store: false,
+            program: None,
         }
     }
 }
@@ -51,13 +62,14 @@ impl Default for Shape {
 pub(super) struct Gateway {
     pub(super) child: Child,
     pub(super) address: String,
+    internal: String,
 }
 
 impl Gateway {
     pub(super) fn start(space: &mut Workspace, topic: &str, shape: &Shape) -> Result<Self> {
         let file = space.file(&format!("{topic}.toml"));
         fs::write(&file, configuration(space, topic, shape)?)?;
-        let arguments = [
+        let mut arguments = vec![
             "--brokers".to_owned(),
             space.broker.bootstrap().to_owned(),
             "--fetch-wait-ms".to_owned(),
@@ -65,9 +77,20 @@ impl Gateway {
             "--config".to_owned(),
             file.display().to_string(),
         ];
-        let mut child = Child::start("gateway", &arguments)?;
-        let address = child.answer()?.address;
-        Ok(Self { child, address })
+        if shape.store {
+            arguments.push("--with-store".to_owned());
+        }
+        let mut child = match &shape.program {
+            Some(program) => Child::of(program, "gateway", &arguments)?,
+            None => Child::start("gateway", &arguments)?,
+        };
+        let Answer { address, internal, .. } = child.answer()?;
+        Ok(Self { child, address, internal })
+    }
+
+    /// What its metrics say now.
+    pub(super) fn metrics(&self) -> Result<Metrics> {
+        Metrics::of(&self.internal)
     }
 }
 
@@ -80,6 +103,7 @@ level = "warn"
 format = "text"
 [kafka]
 changes_topic = "{topic}"
+control_topic = "{topic}.control"
 quarantine_topic = "{topic}.quarantine"
 partitions = 1
 [auth]
@@ -107,16 +131,30 @@ ping_interval = "10m"
         base = shape.self_base_url,
         shards = shape.shards,
     );
+    // An earlier build does not know these.
+    if shape.program.is_none() {
+        writeln!(text, "replay_bytes_per_second = \"8GiB\"")?;
+        if let Some(bytes) = shape.window_bytes_max {
+            writeln!(text, "window_bytes_max = {bytes}")?;
+        }
+    }
     if shape.tls {
         let (certificate, key) = (path("certificate.pem"), path("key.pem"));
         write!(text, "[http.tls]\ncert_file = \"{certificate}\"\nkey_file = \"{key}\"\n")?;
     }
-    space.broker.create_topic(&format!("{topic}.quarantine"), 1)?;
+    for kind in ["control", "quarantine"] {
+        space.broker.create_topic(&format!("{topic}.{kind}"), 1)?;
+    }
     Ok(text)
 }
 
 /// The role: serves until standard input ends.
-pub(super) fn run(config: PathBuf, brokers: &str, fetch_wait: Duration) -> Result<()> {
+pub(super) fn run(
+    config: PathBuf,
+    brokers: &str,
+    fetch_wait: Duration,
+    with_store: bool,
+) -> Result<()> {
     let told = |e: StartError| anyhow::anyhow!("{}", tidewire_assembly::explain(&e));
     let set = vec![format!("kafka.brokers={brokers}")];
     let arguments = ServiceArgs { config: Some(config), set };
@@ -129,14 +167,19 @@ pub(super) fn run(config: PathBuf, brokers: &str, fetch_wait: Duration) -> Resul
         kafka.fetch_wait = fetch_wait;
         // Stands for the one that the bench runs: topics are looked for there, not here.
         let broker = Arc::new(EmbeddedBroker::start()?);
-        let surroundings =
-            Surroundings { embedded: Some((kafka, broker)), ..Surroundings::default() };
+        let memory = || -> Arc<dyn Store> { Arc::new(MemoryStore::new(MemoryLimits::default())) };
+        let surroundings = Surroundings {
+            embedded: Some((kafka, broker)),
+            store: with_store.then(memory),
+            ..Surroundings::default()
+        };
         let tasks = Tasks::new(Shutdown::new());
         let wired = wire(&settings, &registry, surroundings, &tasks).await.map_err(told)?;
         let site = tidewire_http::Site::new();
         let running = wired.serve(&settings, &registry, site, &tasks).await.map_err(told)?;
         let address = running.public.local_addr().to_string();
-        reply(&Answer { address, ..Answer::default() })?;
+        let internal = running.internal.local_addr().to_string();
+        reply(&Answer { address, internal, ..Answer::default() })?;
         let end = tokio::task::spawn_blocking(|| std::io::stdin().read_to_end(&mut Vec::new()));
         end.await.context("nobody waits for the end")??;
         Ok(())

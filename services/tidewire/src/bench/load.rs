@@ -1,20 +1,20 @@
 //! The load client: one thread, one poll, thousands of sockets. It reads and counts frames, answers
 //! pings, and never binds a source port.
 
-use std::collections::HashMap;
-use std::io::{BufRead as _, Read as _, Write as _};
+mod socket;
+
+use std::io::BufRead as _;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, sync_channel};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
-use mio::net::TcpStream;
 use mio::{Events, Interest, Poll, Token, Waker};
 
 use super::child::reply;
-use super::frames::Counter;
 use super::protocol::{Answer, Ask, Connect, wall_ns};
 use super::tls;
+use socket::{Socket, request};
 
 const WAKE: Token = Token(usize::MAX);
 /// Handshakes under way at a time.
@@ -23,16 +23,6 @@ const WAVE: usize = 64;
 const CONNECT_LIMIT: Duration = Duration::from_secs(60);
 /// The receive buffer of a socket that is to stall.
 const STALLED_RECEIVE_BYTES: usize = 4096;
-
-struct Socket {
-    stream: TcpStream,
-    tls: Option<Box<rustls::ClientConnection>>,
-    request: Vec<u8>,
-    head: Vec<u8>,
-    open: bool,
-    stalled: bool,
-    counter: Counter,
-}
 
 struct Load {
     poll: Poll,
@@ -44,6 +34,10 @@ struct Load {
     first_ns: u64,
     last_ns: u64,
     connecting: usize,
+    /// Of sockets of `tidewire.v1`: how many subscriptions have caught up, the last cursor, and the first
+    /// word that should not have come.
+    live: u64,
+    cursor: Option<String>,
     failed: Option<String>,
 }
 
@@ -74,6 +68,8 @@ pub(super) fn run() -> Result<()> {
         first_ns: 0,
         last_ns: 0,
         connecting: 0,
+        live: 0,
+        cursor: None,
         failed: None,
     };
     load.serve()
@@ -100,16 +96,17 @@ impl Load {
     fn obey(&mut self, ask: Ask, events: &mut Events) -> Result<Answer> {
         match ask {
             Ask::Connect(connect) => self.connect(&connect, events)?,
-            Ask::Mark => (self.frames, self.bytes, self.first_ns, self.last_ns) = (0, 0, 0, 0),
+            Ask::Mark => {
+                (self.frames, self.bytes, self.first_ns, self.last_ns) = (0, 0, 0, 0);
+                self.live = 0;
+            }
+            Ask::Tell { texts } => self.tell(&texts),
             Ask::Await { frames, limit_ms } => {
-                let until = Instant::now() + Duration::from_millis(limit_ms);
-                while self.frames < frames {
-                    let left = until.saturating_duration_since(Instant::now());
-                    if left.is_zero() {
-                        bail!("{} of {frames} frames came in time", self.frames);
-                    }
-                    self.turn(events, Some(left))?;
-                }
+                self.wait(events, limit_ms, frames, "frames", |load| load.frames)?;
+            }
+            Ask::AwaitLive { subscriptions, limit_ms } => {
+                let what = "subscriptions that caught up";
+                self.wait(events, limit_ms, subscriptions, what, |load| load.live)?;
             }
             Ask::Stall { every } => return self.stall(every),
             Ask::CloseAll => self.sockets.clear(),
@@ -120,9 +117,41 @@ impl Load {
             bytes: self.bytes,
             first_ns: self.first_ns,
             last_ns: self.last_ns,
+            cursor: self.cursor.clone(),
             sockets: self.sockets.iter().flatten().filter(|s| s.open).count(),
             ..Answer::default()
         })
+    }
+
+    /// Turns until so many have come.
+    fn wait(
+        &mut self,
+        events: &mut Events,
+        limit_ms: u64,
+        wanted: u64,
+        what: &str,
+        came: impl Fn(&Self) -> u64,
+    ) -> Result<()> {
+        let until = Instant::now() + Duration::from_millis(limit_ms);
+        while came(self) < wanted {
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                bail!("{} of {wanted} {what} came in time", came(self));
+            }
+            self.turn(events, Some(left))?;
+            if let Some(failed) = self.failed.take() {
+                bail!("{failed}");
+            }
+        }
+        Ok(())
+    }
+
+    /// Sends each socket its text.
+    fn tell(&mut self, texts: &[String]) {
+        let open = self.sockets.iter_mut().flatten();
+        for (socket, text) in open.zip(texts.iter().cycle()) {
+            socket.tell(text);
+        }
     }
 
     fn stall(&mut self, every: usize) -> Result<Answer> {
@@ -144,7 +173,7 @@ impl Load {
         while begun < connect.count || self.connecting > 0 {
             while begun < connect.count && self.connecting < WAVE {
                 let request = request(connect, begun);
-                self.open(address, request, connect.event_stream, tls.clone())?;
+                self.open(address, request, connect, tls.clone())?;
                 begun += 1;
             }
             let left = until.saturating_duration_since(Instant::now());
@@ -154,7 +183,7 @@ impl Load {
             self.turn(events, Some(left))?;
             if let Some(failed) = self.failed.take() {
                 self.connecting = 0;
-                bail!("a handshake failed: {failed}");
+                bail!("{failed}");
             }
         }
         Ok(())
@@ -164,23 +193,15 @@ impl Load {
         &mut self,
         address: std::net::SocketAddr,
         request: Vec<u8>,
-        event_stream: bool,
+        connect: &Connect,
         tls: Option<Arc<rustls::ClientConfig>>,
     ) -> Result<()> {
-        let mut stream = TcpStream::connect(address)?;
+        let mut socket = Socket::connect(address, request, connect, tls)?;
         let token = Token(self.sockets.len());
         let interest = Interest::READABLE | Interest::WRITABLE;
-        self.poll.registry().register(&mut stream, token, interest)?;
+        self.poll.registry().register(&mut socket.stream, token, interest)?;
         self.connecting += 1;
-        self.sockets.push(Some(Socket {
-            stream,
-            tls: tls.map(tls::session).transpose()?,
-            request,
-            head: Vec::new(),
-            open: false,
-            stalled: false,
-            counter: Counter::new(event_stream),
-        }));
+        self.sockets.push(Some(socket));
         Ok(())
     }
 
@@ -195,7 +216,7 @@ impl Load {
             let Token(slot) = event.token();
             let Some(place) = self.sockets.get_mut(slot) else { continue };
             let Some(socket) = place else { continue };
-            if event.is_writable() && !socket.open && !socket.request.is_empty() {
+            if event.is_writable() && !socket.open {
                 socket.say();
             }
             if !event.is_readable() || socket.stalled {
@@ -212,10 +233,15 @@ impl Load {
                     if !was_open && socket.open {
                         self.connecting -= 1;
                     }
+                    if let Some(said) = socket.counter.take_said() {
+                        self.live += said.live;
+                        self.cursor = said.cursor.or(self.cursor.take());
+                        self.failed = self.failed.take().or(said.refused);
+                    }
                 }
                 Err(e) => {
                     if !was_open {
-                        self.failed = Some(format!("{e:#}"));
+                        self.failed = Some(format!("a handshake failed: {e:#}"));
                     }
                     *place = None;
                 }
@@ -226,90 +252,4 @@ impl Load {
         }
         Ok(())
     }
-}
-
-impl Socket {
-    /// Sends the request, once connected.
-    fn say(&mut self) {
-        let request = std::mem::take(&mut self.request);
-        self.send(&request);
-    }
-
-    /// Sends a little: a request or a pong always fits.
-    fn send(&mut self, bytes: &[u8]) {
-        // A socket that is gone tells so when it is read.
-        match &mut self.tls {
-            None => drop(self.stream.write(bytes)),
-            Some(session) => {
-                let _ = session.writer().write_all(bytes);
-                while session.wants_write() && session.write_tls(&mut self.stream).is_ok() {}
-            }
-        }
-    }
-
-    /// Reads all there is; frames and bytes of them.
-    fn read(&mut self, buffer: &mut [u8]) -> Result<(u64, u64)> {
-        let (mut frames, mut bytes) = (0, 0);
-        loop {
-            let room = buffer.len();
-            let read = match &mut self.tls {
-                None => self.stream.read(buffer),
-                Some(session) => tls::read(session, &mut self.stream, buffer),
-            };
-            let n = match read {
-                Ok(0) => bail!("the server closed"),
-                Ok(n) => n,
-                Err(e) if e.kind() == std::io::ErrorKind::WouldBlock => break,
-                Err(e) if e.kind() == std::io::ErrorKind::Interrupted => continue,
-                Err(e) => return Err(e.into()),
-            };
-            let fresh = buffer.get(..n).unwrap_or_default();
-            if self.open {
-                bytes += n as u64;
-                frames += self.counter.feed(fresh);
-            } else {
-                self.head.extend_from_slice(fresh);
-                let Some(at) = self.head.windows(4).position(|w| w == b"\r\n\r\n") else {
-                    continue;
-                };
-                let head = std::mem::take(&mut self.head);
-                if !(head.starts_with(b"HTTP/1.1 101") || head.starts_with(b"HTTP/1.1 200")) {
-                    bail!("{}", String::from_utf8_lossy(&head));
-                }
-                self.open = true;
-                let rest = head.get(at + 4..).unwrap_or_default();
-                bytes += rest.len() as u64;
-                frames += self.counter.feed(rest);
-            }
-            // Less than fits was all there is; what comes next is told anew. A TLS session may hold more.
-            if n < room && self.tls.is_none() {
-                break;
-            }
-        }
-        for _ in 0..self.counter.take_pings() {
-            // An empty pong, masked with zeros.
-            self.send(&[0x8A, 0x80, 0, 0, 0, 0]);
-        }
-        Ok((frames, bytes))
-    }
-}
-
-fn request(connect: &Connect, number: usize) -> Vec<u8> {
-    let turn = |list: &[String]| list.get(number % list.len().max(1)).cloned().unwrap_or_default();
-    let path = turn(&connect.paths);
-    let mut headers = HashMap::from([("Host", connect.address.clone())]);
-    if !connect.tokens.is_empty() {
-        headers.insert("Authorization", format!("Bearer {}", turn(&connect.tokens)));
-    }
-    if connect.event_stream {
-        headers.insert("Accept", "text/event-stream".to_owned());
-    } else {
-        headers.insert("Connection", "Upgrade".to_owned());
-        headers.insert("Upgrade", "websocket".to_owned());
-        headers.insert("Sec-WebSocket-Version", "13".to_owned());
-        headers.insert("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ==".to_owned());
-    }
-    let lines: String =
-        headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
-    format!("GET {path} HTTP/1.1\r\n{lines}\r\n").into_bytes()
 }

@@ -5,10 +5,12 @@
 //! median of the ratios; docs/perf/README.md tells the method and its limits.
 
 mod child;
+mod clients;
 mod floor;
 mod frames;
 mod gateway;
 mod load;
+mod metrics;
 mod process;
 mod protocol;
 mod publish;
@@ -52,6 +54,9 @@ pub(crate) struct Args {
     /// Prints which threads of the gateway used the CPU.
     #[arg(long)]
     threads: bool,
+    /// Compares this build's fan-out with an earlier build's too: the path of its `tidewire`.
+    #[arg(long, value_name = "PROGRAM")]
+    against: Option<PathBuf>,
     #[arg(long, hide = true)]
     role: Option<Role>,
     #[arg(long, hide = true)]
@@ -60,6 +65,8 @@ pub(crate) struct Args {
     brokers: Option<String>,
     #[arg(long, hide = true, default_value_t = 5)]
     fetch_wait_ms: u64,
+    #[arg(long, hide = true)]
+    with_store: bool,
 }
 
 #[derive(clap::ValueEnum, Clone, Copy, Debug)]
@@ -88,7 +95,8 @@ fn start(args: Args) -> Result<()> {
         Some(Role::Gateway) => {
             let config = args.config.context("--config is missing")?;
             let brokers = args.brokers.context("--brokers is missing")?;
-            gateway::run(config, &brokers, Duration::from_millis(args.fetch_wait_ms))
+            let fetch_wait = Duration::from_millis(args.fetch_wait_ms);
+            gateway::run(config, &brokers, fetch_wait, args.with_store)
         }
     }
 }
@@ -104,6 +112,7 @@ struct Bench {
     quick: bool,
     threads: bool,
     cores: usize,
+    against: Option<PathBuf>,
 }
 
 fn measure(args: &Args) -> Result<()> {
@@ -125,6 +134,7 @@ fn measure(args: &Args) -> Result<()> {
         many,
         quick: args.quick,
         threads: args.threads,
+        against: args.against.clone(),
         cores: std::thread::available_parallelism().map_or(1, usize::from),
     };
     let (started, machine) = (Instant::now(), process::Machine::of_here());

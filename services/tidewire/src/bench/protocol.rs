@@ -11,6 +11,10 @@ pub(super) enum Ask {
     Mark,
     /// Load: answers once so many frames have come since the mark, on all sockets together.
     Await { frames: u64, limit_ms: u64 },
+    /// Load: sends a text message on each socket, taken in turn.
+    Tell { texts: Vec<String> },
+    /// Load: answers once so many subscriptions of `tidewire.v1` have caught up since the mark.
+    AwaitLive { subscriptions: u64, limit_ms: u64 },
     /// Load: reads no more from one socket in so many, until it is closed.
     Stall { every: usize },
     /// Load and floor: closes all sockets.
@@ -36,12 +40,17 @@ pub(super) struct Connect {
     /// Bearer tokens, taken in turn; none for the floor.
     pub(super) tokens: Vec<String>,
     pub(super) event_stream: bool,
+    /// Whether they speak `tidewire.v1`.
+    pub(super) v1: bool,
+    /// Whether they name a session: what they are told of it is no event.
+    pub(super) sessions: bool,
     /// The authority to trust, PEM; `None` is plain.
     pub(super) tls_authority: Option<String>,
 }
 
 /// What came of it.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
 pub(super) struct Answer {
     pub(super) error: Option<String>,
     pub(super) frames: u64,
@@ -49,12 +58,16 @@ pub(super) struct Answer {
     /// The first and the last frame since the mark, in nanoseconds since the Unix epoch.
     pub(super) first_ns: u64,
     pub(super) last_ns: u64,
+    /// The last cursor that came.
+    pub(super) cursor: Option<String>,
     /// Sockets that are open.
     pub(super) sockets: usize,
     /// Local ports of stalled sockets.
     pub(super) ports: Vec<u16>,
-    /// Where the floor listens.
+    /// Where the gateway or the floor listens.
     pub(super) address: String,
+    /// Where the gateway shows its metrics.
+    pub(super) internal: String,
 }
 
 /// Nanoseconds since the Unix epoch: the one clock that all processes share.

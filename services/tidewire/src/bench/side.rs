@@ -15,9 +15,9 @@ use super::publish::Publisher;
 use super::workspace::Workspace;
 
 /// How long frames may take to come.
-const AWAIT_LIMIT_MS: u64 = 30_000;
+pub(super) const AWAIT_LIMIT_MS: u64 = 30_000;
 /// Threads that have just become idle need a moment until the kernel has booked their time.
-const SETTLE: Duration = Duration::from_millis(4);
+pub(super) const SETTLE: Duration = Duration::from_millis(4);
 
 /// What one fan-out cost.
 #[derive(Clone, Copy, Debug)]
@@ -72,6 +72,8 @@ impl Served {
             paths,
             tokens: vec![self.token.clone()],
             event_stream: false,
+            v1: false,
+            sessions: false,
             tls_authority: self.authority.clone(),
         }
     }

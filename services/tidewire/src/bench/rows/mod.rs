@@ -1,11 +1,14 @@
 //! The rows of the table, in groups that share what they set up.
 
+mod against;
 mod fan_out;
 mod handshake;
 mod ingest;
 mod latency;
 mod memory;
 mod own_keys;
+mod resume;
+mod sessions;
 mod stalled;
 mod streams;
 mod views;
@@ -36,6 +39,11 @@ pub(super) fn groups() -> Vec<(&'static str, Measure)> {
         ("stalled-memory", stalled::memory),
         ("tls", streams::tls),
         ("sse", streams::event_streams),
+        ("sessions", sessions::memory),
+        ("resume", resume::cost),
+        ("reader-memory", resume::memory),
+        ("storm", resume::storm),
+        ("against", against::measure),
         ("not-yet", not_yet),
     ]
 }
