@@ -11,7 +11,7 @@ const PARTITION_BITS: u32 = 16;
 const OFFSET_BITS: u32 = 64 - PARTITION_BITS;
 
 /// The `id` of a message: partition and offset of its record. Eight bytes, since runs hold millions.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct FrameId(u64);
 
 impl FrameId {

@@ -2,6 +2,7 @@
 
 mod admin;
 mod bench;
+mod check;
 mod config;
 mod dev;
 mod http;
@@ -42,6 +43,8 @@ enum Command {
     Token(token::Args),
     /// Checks, prints or explains the configuration.
     Config(config::Args),
+    /// Proves a running deployment: posts changes, listens, and judges what was owed against what came.
+    Check(check::Args),
     /// Measures a gateway against the floors of this machine.
     Bench(bench::Args),
 }
@@ -64,6 +67,7 @@ fn main() -> ExitCode {
         Command::Revoke(command) => admin::revoke(command),
         Command::Token(args) => token::run(&args),
         Command::Config(args) => config::run(args),
+        Command::Check(args) => check::run(&args),
         Command::Bench(args) => bench::run(args),
     }
 }

@@ -33,9 +33,12 @@ pub struct Rules {
     pub expiry_grace: Stamp,
     /// A run in which nothing was disturbed proves nothing.
     pub faults_expected: bool,
-    /// Whether anything happened that a declared gap is right for: a lost store, retention, a topic made
-    /// anew. Where not, a declared gap is a finding.
-    pub gaps_allowed: bool,
+    /// Whether anything happened that may lose sessions: their store was away or emptied. Where not, a
+    /// session that starts anew is a finding.
+    pub sessions_may_be_lost: bool,
+    /// Whether anything happened that a gap in the log is right for: retention, a topic made anew. Where
+    /// not, a declared gap is a finding.
+    pub log_may_have_gaps: bool,
     /// Whether the producer names versions, so that an older one that comes from another partition after a
     /// newer one is dropped.
     pub versioned: bool,
@@ -47,7 +50,8 @@ impl Default for Rules {
             self_base: None,
             expiry_grace: 0,
             faults_expected: false,
-            gaps_allowed: true,
+            sessions_may_be_lost: true,
+            log_may_have_gaps: true,
             versioned: false,
         }
     }
@@ -72,7 +76,7 @@ pub struct Verdict {
     pub regressions: u64,
     /// Reconnects over which something was lost and that said nothing of it.
     pub undeclared_gaps: u64,
-    /// Gaps that nothing called for ([`Rules::gaps_allowed`]).
+    /// Gaps that nothing called for ([`Rules`]).
     pub needless_gaps: u64,
     /// Messages whose bytes are not what the ledger makes of them.
     pub wrong_payloads: u64,

@@ -177,8 +177,12 @@ impl<'a> Walk<'a> {
             self.find(verdict, FindingKind::Illegal, "starts without a connection".to_owned());
             return;
         };
-        *start = Some(asked);
+        let former = start.replace(asked);
         let at = *at;
+        if matches!((former, asked), (Some(Start::Cursor(_)), Start::Now)) {
+            let allowed = self.rules.log_may_have_gaps;
+            self.declared(verdict, allowed, "its cursor was refused, so it began anew");
+        }
         // A session waits for its notice, tidewire.v1 for `subscribed`.
         if self.transcript.mode != Mode::V1 && asked != Start::Session {
             self.live(at, asked);
@@ -220,7 +224,8 @@ impl<'a> Walk<'a> {
                     200 => self.seam(opened, false),
                     410 | 503 => {
                         if is_back {
-                            self.declared(verdict, &format!("session notice {status}"));
+                            let allowed = self.rules.sessions_may_be_lost;
+                            self.declared(verdict, allowed, &format!("session notice {status}"));
                         }
                         self.seam(opened, true);
                     }
@@ -237,13 +242,13 @@ impl<'a> Walk<'a> {
     }
 
     fn gap(&mut self, at: Stamp, verdict: &mut Verdict) {
-        self.declared(verdict, "gap");
+        self.declared(verdict, self.rules.log_may_have_gaps, "gap");
         self.seam(at, true);
     }
 
-    fn declared(&mut self, verdict: &mut Verdict, what: &str) {
+    fn declared(&self, verdict: &mut Verdict, allowed: bool, what: &str) {
         verdict.declared_gaps += 1;
-        if !self.rules.gaps_allowed {
+        if !allowed {
             self.find(verdict, FindingKind::NeedlessGap, what.to_owned());
         }
     }
@@ -491,6 +496,9 @@ impl<'a> Walk<'a> {
         *highest = (*highest).max(seen.id.offset());
         match former {
             Some(version) if version == change.version => {
+                if change.certainty != Certainty::Once {
+                    return;
+                }
                 self.told(verdict, FindingKind::Illegal, seen, "came twice on one connection");
             }
             Some(version) if version > change.version => {
@@ -535,15 +543,12 @@ impl<'a> Walk<'a> {
             let text = "of a snapshot has other bytes than it should";
             self.told(verdict, FindingKind::WrongPayload, seen, text);
         }
+        // Events that the snapshot shows already may come again, so it sets no version for them.
+        let former = self.versions.get(&change.object);
         let place = (change.life, seen.id.partition());
-        let former = self.versions.insert(change.object, (change.version, place));
-        if former.is_some_and(|(version, known)| known == place && version > change.version) {
-            self.told(
-                verdict,
-                FindingKind::Regression,
-                seen,
-                "of a snapshot is older than its event",
-            );
+        if former.is_some_and(|(version, known)| *known == place && *version > change.version) {
+            let text = "of a snapshot is older than its event";
+            self.told(verdict, FindingKind::Regression, seen, text);
         }
         self.shown.insert(change.object, (change.version, self.seams.len()));
     }
