@@ -10,8 +10,8 @@ use tidewire_http::{
     UpgradedStream,
 };
 use tidewire_runtime::Tasks;
-use tidewire_wire::error::Refusal;
-use tidewire_wire::{sse, ws};
+use tidewire_wire::error::{ErrorBody, Refusal};
+use tidewire_wire::{sse, v1, ws};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::sync::mpsc;
 
@@ -27,7 +27,7 @@ pub(crate) fn answer(
     uri: &str,
     tasks: &Tasks,
 ) -> SocketAnswer {
-    let body = refusal.body(unix_ms(), &request.method, uri).to_json();
+    let body = refusal.body(unix_ms(), &request.method, uri);
     match request.kind {
         RequestKind::WebSocket if wants_close(request) => close(request, refusal, &body, tasks),
         // EventSource gives up for good on any status but 200: what may be retried is answered so.
@@ -37,7 +37,7 @@ pub(crate) fn answer(
             sse::push_retry(&mut block, seconds * 1000);
             SocketAnswer::Stream { body: one_block(block) }
         }
-        _ => SocketAnswer::Refuse(reply(refusal, body)),
+        _ => SocketAnswer::Refuse(reply(refusal, body.to_json())),
     }
 }
 
@@ -53,10 +53,13 @@ pub(crate) fn reply(refusal: &Refusal, body: Vec<u8>) -> Reply {
 
 /// Looks for the wish itself, since the query may be what is malformed.
 fn wants_close(request: &SocketRequest) -> bool {
-    let asked = request.query.split('&').any(|pair| pair == "refuse=close");
-    let v1 = request.path == tidewire_wire::request::V1_PATH
-        || request.subprotocols.iter().any(|p| p == "tidewire.v1");
-    asked || v1
+    request.query.split('&').any(|pair| pair == "refuse=close") || speaks_v1(request)
+}
+
+/// Whether the client takes frames for `tidewire.v1`, also where it was refused before that was settled.
+fn speaks_v1(request: &SocketRequest) -> bool {
+    request.path == tidewire_wire::request::V1_PATH
+        || request.subprotocols.iter().any(|p| p == "tidewire.v1")
 }
 
 fn one_block(block: Vec<u8>) -> Box<dyn EventSource> {
@@ -66,9 +69,19 @@ fn one_block(block: Vec<u8>) -> Box<dyn EventSource> {
     Box::new(receiver)
 }
 
-fn close(request: &SocketRequest, refusal: &Refusal, body: &[u8], tasks: &Tasks) -> SocketAnswer {
+fn close(
+    request: &SocketRequest,
+    refusal: &Refusal,
+    body: &ErrorBody,
+    tasks: &Tasks,
+) -> SocketAnswer {
+    let mut text = body.to_json();
+    if speaks_v1(request) {
+        text.clear();
+        v1::frames::push_error(&mut text, None, body);
+    }
     let mut frames = Vec::new();
-    ws::push_text(&mut frames, body);
+    ws::push_text(&mut frames, &text);
     let code = refusal.close_code();
     ws::push_close(&mut frames, code.number(), code.name());
     let tasks = tasks.clone();
