@@ -79,7 +79,7 @@ impl Shard {
                     return ControlFlow::Break(());
                 }
                 Message::Ping(payload) => inbound.push(Inbound::Pong(payload.to_vec())),
-                Message::Pong(payload) if payload.is_empty() => {}
+                Message::Pong([]) => {}
                 Message::Pong(payload) => inbound.push(Inbound::Proof(payload.to_vec())),
                 Message::Close { code, .. } => inbound.push(Inbound::Close(code)),
             }
