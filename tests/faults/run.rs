@@ -10,7 +10,7 @@ use serde_json::Value;
 use tidewire_testkit::service::{binary, target_folder};
 use tidewire_testkit::watched::Watched;
 
-use crate::bed::{AUDIENCE, BROKERS, Bed, ISSUER};
+use crate::bed::{AUDIENCE, BROKERS, Bed, ISSUER, PARTITIONS, TOPIC};
 use crate::journal::{Journal, name};
 use crate::lanes::{self, Course, Services};
 use crate::plan::{self, Act, Lane, Size};
@@ -54,6 +54,9 @@ pub(crate) fn run(size: &Size, seed: u64) -> Option<Summary> {
     }
     if journal.all_links_cut() == 0 {
         journal.finding("no link was there to be cut".to_owned());
+    }
+    if !journal.findings().is_empty() {
+        bed.topics.dump(TOPIC, PARTITIONS, &folder.join("records.tsv"));
     }
     let summary = Summary {
         size: size.clone(),

@@ -1,10 +1,16 @@
 //! Topics as an operator handles them: created with the replicas that a cluster allows, and seen to be in sync.
 
+use std::fs::File;
+use std::io::{BufWriter, Write as _};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::config::{ClientConfig, FromClientConfig as _};
+use rdkafka::consumer::{BaseConsumer, Consumer as _};
+use rdkafka::message::{Headers as _, Message as _};
+use rdkafka::{Offset, TopicPartitionList};
 
 /// How long one request may take.
 const TIMEOUT: Duration = Duration::from_secs(20);
@@ -16,6 +22,7 @@ const LOOKS: u32 = 3;
 /// An operator of a cluster.
 pub(crate) struct Topics {
     admin: AdminClient<DefaultClientContext>,
+    config: ClientConfig,
     replicas: i32,
 }
 
@@ -26,7 +33,7 @@ impl Topics {
         // Brokers that are killed are what these tests are about.
         config.set_log_level(rdkafka::config::RDKafkaLogLevel::Critical);
         let admin = AdminClient::from_config(&config).unwrap();
-        Self { admin, replicas }
+        Self { admin, config, replicas }
     }
 
     /// Creates a topic and waits until all its replicas are in sync.
@@ -42,6 +49,33 @@ impl Topics {
             result.unwrap();
         });
         assert!(self.in_sync_within(name, partitions, TIMEOUT), "{name} has its replicas");
+    }
+
+    /// Writes what stands in the topic to a file, a record a line: partition, offset, key and `tw` header.
+    pub(crate) fn dump(&self, name: &str, partitions: i32, file: &Path) {
+        let mut config = self.config.clone();
+        config.set("group.id", "faults").set("enable.auto.commit", "false");
+        let consumer: BaseConsumer = config.create().unwrap();
+        let (mut from, mut left) = (TopicPartitionList::new(), 0);
+        for partition in 0..partitions {
+            from.add_partition_offset(name, partition, Offset::Beginning).unwrap();
+            let (low, high) = consumer.fetch_watermarks(name, partition, TIMEOUT).unwrap();
+            left += high - low;
+        }
+        consumer.assign(&from).unwrap();
+        let mut out = BufWriter::new(File::create(file).unwrap());
+        while left > 0 {
+            let message = consumer.poll(TIMEOUT).expect("the next record in time").unwrap();
+            let text = |bytes: Option<&[u8]>| {
+                String::from_utf8_lossy(bytes.unwrap_or_default()).into_owned()
+            };
+            let headers = message.headers().into_iter().flat_map(|headers| headers.iter());
+            let header = headers.map(|header| text(header.value)).collect::<Vec<_>>().join(" ");
+            let (partition, offset) = (message.partition(), message.offset());
+            writeln!(out, "{partition}\t{offset}\t{}\t{header}", text(message.key())).unwrap();
+            left -= 1;
+        }
+        out.flush().unwrap();
     }
 
     /// Waits until every replica of the topic is in sync and every partition has a leader.
