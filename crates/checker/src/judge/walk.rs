@@ -35,6 +35,16 @@ pub(super) struct Seam {
     pub(super) declared: bool,
 }
 
+/// The change behind a message.
+#[derive(Clone, Copy, Debug)]
+struct Resolved {
+    number: u32,
+    /// Under the id of its other record.
+    is_again: bool,
+    /// Whether the bytes are its; `None` where that is not computed.
+    fits: Option<bool>,
+}
+
 /// The state of the connection.
 #[derive(Debug)]
 enum Link {
@@ -253,30 +263,38 @@ impl<'a> Walk<'a> {
         }
     }
 
-    /// What the ledger has for a message: the change, and whether the message is its second record.
-    fn resolve(&self, seen: &Seen) -> Option<(u32, bool)> {
+    /// What the ledger has for a message.
+    fn resolve(&self, seen: &Seen) -> Option<Resolved> {
         let object = self.objects.get(seen.object as usize).copied().flatten()?;
         let of_object = |n: &u32| self.ledger.get(*n).is_some_and(|c| c.object == object);
-        let fits = |n: u32| {
-            self.ledger.get(n).is_some_and(|change| self.bytes_fit(seen, n, change) != Some(false))
+        let fit = |number: u32, is_again: bool| {
+            let fits = self.bytes_fit(seen, number, self.ledger.get(number)?);
+            Some(Resolved { number, is_again, fits })
         };
-        let mut own = self.ledger.of_id(seen.id).filter(of_object);
-        if let Some(first) = own.next() {
-            // In several lives of the topic an id stands for several records: the newest one that fits.
-            let later = own.filter(|n| fits(*n)).last();
-            return Some((later.unwrap_or(first), false));
+        // In several lives of the topic an id stands for several records: the newest one that fits.
+        let own = self.ledger.of_id(seen.id).filter(of_object).filter_map(|n| fit(n, false));
+        let own = own.reduce(|best, next| if next.fits == Some(false) { best } else { next });
+        if own.as_ref().is_some_and(|own| own.fits != Some(false)) {
+            return own;
         }
         // A change that was sent again may stand in the log a second time.
-        let again = self.ledger.of_object(object).filter(|(number, change)| {
+        let again = self.ledger.of_object(object).filter(|(_, change)| {
             change.certainty != Certainty::Once
                 && (change.operation == seen.operation || self.subscription.conflates)
-                && fits(*number)
         });
+        // The record that was answered is the last one; no other change of the object lies between the two.
         let near = |change: &Stored| {
-            let far = change.id.partition() != seen.id.partition();
-            (far, change.id.offset().abs_diff(seen.id.offset()))
+            let (own, other) = (change.id, seen.id);
+            let is_merged = change.operation != seen.operation;
+            let is_elsewhere =
+                own.partition() != other.partition() || own.offset() < other.offset();
+            (is_merged, is_elsewhere, own.offset().abs_diff(other.offset()))
         };
-        again.min_by_key(|(_, change)| near(change)).map(|(number, _)| (number, true))
+        let again = again
+            .filter_map(|(number, change)| Some((near(change), fit(number, true)?)))
+            .filter(|(_, resolved)| resolved.fits != Some(false))
+            .min_by_key(|(near, _)| *near);
+        again.map(|(_, resolved)| resolved).or(own)
     }
 
     /// Whether the bytes are those of the change under the message's id; `None` where that is not computed.
@@ -350,12 +368,13 @@ impl<'a> Walk<'a> {
         {
             self.told(verdict, FindingKind::Leak, seen, "came after the token's end");
         }
-        let Some((number, again)) = self.resolve(seen) else {
+        let Some(resolved) = self.resolve(seen) else {
             self.stranger(seen, verdict);
             return;
         };
+        let Resolved { number, is_again, fits } = resolved;
         let Some(change) = self.ledger.get(number) else { return };
-        verdict.published_again += u64::from(again);
+        verdict.published_again += u64::from(is_again);
         if !self.may_read(change) {
             self.told(
                 verdict,
@@ -366,7 +385,7 @@ impl<'a> Walk<'a> {
             return;
         }
         if seen.in_snapshot {
-            self.snapshot(seen, number, change, verdict);
+            self.snapshot(seen, change, fits, verdict);
             return;
         }
         let Some(role) = self.role(change) else {
@@ -374,7 +393,7 @@ impl<'a> Walk<'a> {
             return;
         };
         self.operation(seen, number, change, role, verdict);
-        self.payload(seen, number, change, verdict);
+        self.payload(seen, number, fits, verdict);
         self.order(seen, change, verdict);
         self.receive(seen, number, change, verdict);
     }
@@ -459,8 +478,8 @@ impl<'a> Walk<'a> {
         between.any(|(n, c)| place(c) == place(change) && self.is_received(n))
     }
 
-    fn payload(&mut self, seen: &Seen, number: u32, change: &Stored, verdict: &mut Verdict) {
-        match self.bytes_fit(seen, number, change) {
+    fn payload(&mut self, seen: &Seen, number: u32, fits: Option<bool>, verdict: &mut Verdict) {
+        match fits {
             Some(true) => {}
             Some(false) => {
                 self.told(
@@ -532,14 +551,20 @@ impl<'a> Walk<'a> {
     }
 
     /// An object of a snapshot: it stands for all its changes up to its version.
-    fn snapshot(&mut self, seen: &Seen, number: u32, change: &Stored, verdict: &mut Verdict) {
+    fn snapshot(
+        &mut self,
+        seen: &Seen,
+        change: &Stored,
+        fits: Option<bool>,
+        verdict: &mut Verdict,
+    ) {
         if !self.is_selected(change.object) {
             self.told(verdict, FindingKind::Illegal, seen, "of a snapshot is not subscribed");
         }
         if change.operation == Operation::Delete {
             self.told(verdict, FindingKind::Illegal, seen, "of a snapshot was deleted");
         }
-        if self.bytes_fit(seen, number, change) == Some(false) {
+        if fits == Some(false) {
             let text = "of a snapshot has other bytes than it should";
             self.told(verdict, FindingKind::WrongPayload, seen, text);
         }

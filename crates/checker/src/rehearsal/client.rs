@@ -44,6 +44,8 @@ pub(super) struct Link {
     /// Written, and lost if the link breaks.
     pub(super) wire: VecDeque<Item>,
     pub(super) expires: Option<Stamp>,
+    /// What was put into its queue: the second record of a change is dropped by whoever had the first.
+    pub(super) fed: HashSet<Record>,
 }
 
 /// A client over all its connections.
@@ -59,7 +61,7 @@ pub(super) struct Socket {
     pub(super) is_untold: bool,
     /// The cursors that it was given: their numbers, and their places in the world's list.
     pub(super) cursors: Vec<(CursorNumber, usize)>,
-    /// What was ever put into its queues.
+    /// What was ever put into its queues, on any connection.
     pub(super) fed: HashSet<Record>,
 }
 

@@ -124,6 +124,10 @@ impl World {
         if self.has(Bug::DropsOne) && self.random.once_in(60) {
             return;
         }
+        if self.log.twins.get(&record).is_some_and(|first| link.fed.contains(first)) {
+            return;
+        }
+        link.fed.insert(record);
         let Some(change) = self.log.change(record) else { return };
         let forgets_keys = self.has(Bug::ForgetsKeys) && self.random.once_in(10);
         let Some(socket) = self.sockets.get(at) else { return };
@@ -333,7 +337,7 @@ impl World {
         );
         link.queue.push_back(Item::Text(end));
         if self.has(Bug::SnapshotTaggedLate) {
-            link.position.next = self.log.ends().into_iter().map(|end| end + 6).collect();
+            link.position.next = self.log.ends().into_iter().map(|end| end + 12).collect();
         }
     }
 }

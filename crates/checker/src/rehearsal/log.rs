@@ -1,5 +1,7 @@
 //! The log: partitions of records and holes, with a beginning that retention moves.
 
+use std::collections::HashMap;
+
 use crate::{Certainty, Change, FrameId, Stamp};
 
 /// A record's data; the change as it will be written down.
@@ -12,6 +14,8 @@ pub(super) struct Log {
     partitions: Vec<Partition>,
     /// All changes ever sent; records point here.
     pub(super) changes: Vec<Change>,
+    /// The first record of a change that was published again, by the second.
+    pub(super) twins: HashMap<Record, Record>,
 }
 
 #[derive(Debug, Default)]
@@ -23,7 +27,7 @@ struct Partition {
 impl Log {
     pub(super) fn new(partitions: usize) -> Self {
         let partitions = (0..partitions).map(|_| Partition::default()).collect();
-        Self { life: 0, partitions, changes: Vec::new() }
+        Self { life: 0, partitions, ..Self::default() }
     }
 
     pub(super) fn partitions(&self) -> usize {
@@ -81,6 +85,24 @@ impl Log {
             partition.slots.push(Some(record));
         }
         record
+    }
+
+    /// Appends a change twice: the answer to the first was lost. The producer knows the second only.
+    pub(super) fn append_twice(
+        &mut self,
+        partition: usize,
+        change: Change,
+        began: Stamp,
+    ) -> Record {
+        let first = self.append(partition, change.clone(), began);
+        let second = self.append(partition, change, began);
+        for record in [first, second] {
+            if let Some(change) = self.changes.get_mut(record) {
+                change.certainty = Certainty::PerhapsTwice;
+            }
+        }
+        self.twins.insert(second, first);
+        second
     }
 
     /// The record at an offset, if there is one.

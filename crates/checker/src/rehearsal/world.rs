@@ -143,7 +143,11 @@ impl World {
         if self.random.once_in(5) {
             self.log.append_hole(partition);
         }
-        let record = self.log.append(partition, change, began);
+        let record = if self.random.once_in(15) {
+            self.log.append_twice(partition, change, began)
+        } else {
+            self.log.append(partition, change, began)
+        };
         self.pending.push((at, record));
         if !self.random.once_in(3) {
             self.acknowledge_at(self.pending.len() - 1);
@@ -280,8 +284,15 @@ impl World {
         socket.transcript.starts(0, start);
         let (shows, id) = (socket.snapshot && start == Start::Now, socket.subscription.id.clone());
         let is_registered = !registers_late || start != Start::Now;
-        let mut link =
-            Link { replica, position, is_registered, queue, wire: Default::default(), expires };
+        let mut link = Link {
+            replica,
+            position,
+            is_registered,
+            queue,
+            wire: Default::default(),
+            expires,
+            fed: Default::default(),
+        };
         if mode == Mode::V1 {
             let text = match start {
                 // A snapshot that breaks off has to come again: no cursor until it is whole.

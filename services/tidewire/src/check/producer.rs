@@ -3,6 +3,7 @@
 //! Objects are spread over lanes; each lane has one request under way, so the changes of an object are sent
 //! in their order. What has no answer is sent again under the same id: it may then stand in the log twice.
 
+use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -125,10 +126,12 @@ impl Lane {
             if self.random.random_ratio(1, SINGLE_ONE_IN) {
                 count = count.min(1);
             }
+            // An object once at most: what is sent again is told from its next change by what came before.
             let places = (0..count).map(|_| self.random.random_range(0..self.things.len()));
-            let places: Vec<usize> = places.collect();
+            let places: BTreeSet<usize> = places.collect();
+            let places: Vec<usize> = places.into_iter().collect();
             self.post(&places).await?;
-            made += count;
+            made += places.len() as u64;
         }
         Ok(())
     }
