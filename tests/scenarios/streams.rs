@@ -68,3 +68,122 @@ fn is_retry(text: &str) -> bool {
         .and_then(|rest| rest.strip_suffix("\n\n"))
         .is_some_and(|number| number.parse::<u32>().is_ok())
 }
+
+/// The ids of the messages that come until this one.
+async fn ids_until(stream: &mut Events, last: &str) -> Vec<String> {
+    let mut ids = Vec::new();
+    while ids.last().is_none_or(|id| id != last) {
+        let block = stream.message().await.unwrap();
+        let data = block.strip_prefix("data: ").unwrap_or_else(|| panic!("{block}"));
+        let message: serde_json::Value = serde_json::from_str(data).unwrap();
+        ids.push(message["id"].as_str().unwrap().to_owned());
+    }
+    ids
+}
+
+/// Reads on until the stream has named a position behind everything that came.
+async fn last_id(stream: &mut Events) -> String {
+    let id = stream.block().await.unwrap();
+    id.strip_prefix("id: ").unwrap_or_else(|| panic!("{id}")).to_owned()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stream_goes_on_behind_the_last_id() {
+    let Some(world) = World::shared() else { return };
+    let tenant = world.tenant();
+    let token = world.token(&tenant, 1, &[]);
+    let open = async |gateway: usize, wish: &str, header: &str| {
+        Events::open(world.public(gateway), &object_path(wish, &token), header).await
+    };
+    let mut stream = open(0, "Voyage/U/1", "").await;
+    let start = last_id(&mut stream).await;
+    let first = world.post(&tenant, CHANGE).await;
+    assert_eq!(ids_until(&mut stream, &first).await, [&*first]);
+    let behind_first = last_id(&mut stream).await;
+    drop(stream);
+    let second = world.post(&tenant, CHANGE).await;
+    // By header and by query, and the header is the newer word.
+    let header = |id: &str| format!("Last-Event-ID: {id}\r\n");
+    let query = |id: &str| format!("Voyage/U/1?lastEventId={id}");
+    let plain = || "Voyage/U/1".to_owned();
+    let mut streams = Vec::new();
+    for (wish, header, expected) in [
+        (plain(), header(&behind_first), vec![&second]),
+        (query(&behind_first), String::new(), vec![&second]),
+        (query(&start), header(&behind_first), vec![&second]),
+        (query(&start), String::new(), vec![&first, &second]),
+        (plain(), header(&start), vec![&first, &second]),
+    ] {
+        let mut stream = open(1, &wish, &header).await;
+        let came = ids_until(&mut stream, &second).await;
+        assert_eq!(came.iter().collect::<Vec<_>>(), expected, "{wish} {header}");
+        streams.push(stream);
+    }
+    let live = world.post(&tenant, CHANGE).await;
+    for stream in &mut streams {
+        assert_eq!(ids_until(stream, &live).await, [&*live]);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_id_that_is_forged_or_foreign() {
+    let Some(world) = World::shared() else { return };
+    let (own, other) = (world.tenant(), world.tenant());
+    let (token, foreign) = (world.token(&own, 1, &[]), world.token(&other, 1, &[]));
+    let path = |token: &str, query: &str| object_path(&format!("Voyage/U/1{query}"), token);
+    let mut stream = Events::open(world.public(0), &path(&foreign, ""), "").await;
+    let id = last_id(&mut stream).await;
+    let mut forged = id.clone().into_bytes();
+    let middle = forged.len() / 2;
+    forged[middle] = if forged[middle] == b'A' { b'B' } else { b'A' };
+    let forged = String::from_utf8(forged).unwrap();
+    let long = "A".repeat(200_000);
+    for (bad, address) in
+        [(&*forged, 0), (&id[1..], 1), (&id[..id.len() - 2], 0), ("3-7", 1), ("%20", 0)]
+    {
+        let query = format!("?lastEventId={bad}");
+        let header = [("Accept", "text/event-stream"), ("Last-Event-ID", bad)];
+        for (query, headers) in [(query.as_str(), &header[..1]), ("", &header[..])] {
+            let address = world.public(address);
+            let answer = ask(address, "GET", &path(&foreign, query), headers).await;
+            assert_eq!(answer.status, 400, "{bad}: {}", answer.body);
+            assert!(!answer.body.contains(&foreign));
+        }
+    }
+    let header = [("Accept", "text/event-stream"), ("Last-Event-ID", &*long)];
+    let answer = ask(world.public(0), "GET", &path(&foreign, ""), &header).await;
+    assert!([400, 431].contains(&answer.status), "{}", answer.status);
+    // Sound, but another tenant's: it says nothing about this one's changes, so they may be missing.
+    let header = format!("Last-Event-ID: {id}\r\n");
+    let mut stream = Events::open(world.public(1), &path(&token, ""), &header).await;
+    let gap = stream.message().await.unwrap();
+    let data = gap.strip_prefix("event: error\ndata: ").unwrap_or_else(|| panic!("{gap}"));
+    let data: serde_json::Value = serde_json::from_str(data).unwrap();
+    assert_eq!((&data["statusCode"], &data["message"]), (&410.into(), &"gap".into()));
+    world.post(&other, CHANGE).await;
+    let id = world.post(&own, CHANGE).await;
+    assert_eq!(ids_until(&mut stream, &id).await, [id]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stream_with_a_session_keeps_the_field_list_and_resumes_by_id() {
+    let Some(world) = World::shared() else { return };
+    let tenant = world.tenant();
+    let token = world.token(&tenant, 1, &[]);
+    let wish = "Voyage/U/1?session=stream";
+    let set = format!("{wish}&fields=%7B%22comments%22:%22*%22%7D");
+    let mut stream = Events::open(world.public(0), &object_path(&set, &token), "").await;
+    assert!(stream.message().await.unwrap().contains("session starts now"));
+    let id = last_id(&mut stream).await;
+    drop(stream);
+    world.until_saved(&tenant, "comments", 1).await;
+    let missed = world.post(&tenant, CHANGE).await;
+    let header = format!("Last-Event-ID: {id}\r\n");
+    let mut stream = Events::open(world.public(1), &object_path(wish, &token), &header).await;
+    assert!(stream.message().await.unwrap().contains("session resumed"));
+    let message = stream.message().await.unwrap();
+    assert!(message.contains(&missed) && message.contains(r#""comments":"a""#), "{message}");
+    // Without an id nobody knows what it has received.
+    let mut stream = Events::open(world.public(0), &object_path(wish, &token), "").await;
+    assert!(stream.message().await.unwrap().contains("session starts now"));
+}

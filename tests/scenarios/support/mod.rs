@@ -2,8 +2,10 @@
 
 pub(crate) mod keys;
 pub(crate) mod log;
+pub(crate) mod mute;
 pub(crate) mod socket;
 pub(crate) mod stream;
+pub(crate) mod v1;
 
 use std::fmt::Write as _;
 use std::net::SocketAddr;
@@ -21,6 +23,7 @@ use tidewire_testkit::kafka::Kafka;
 use tidewire_testkit::redis::Redis;
 use tidewire_testkit::service::Service;
 use tidewire_wire::definition::{Definition, EventSet, KeySelector, TypeSelector};
+use tokio::task::JoinSet;
 
 use socket::{Socket, Wish};
 
@@ -214,10 +217,22 @@ impl World {
         Wish::new(self.public(gateway), &object_path(wish, token)).open().await
     }
 
+    /// The Redis that the gateways use.
+    pub(crate) fn redis(&self) -> &Redis {
+        self.redis.as_ref().or_else(|| shared_redis()).unwrap()
+    }
+
+    /// The positions in the store of all sessions of the tenant.
+    pub(crate) fn positions(&self, tenant: &str) -> Vec<String> {
+        let redis = self.redis();
+        let keys = redis.run(&["KEYS", &format!("*:{tenant}}}:session:*")]).unwrap();
+        keys.lines().map(|key| redis.run(&["HGET", key, "position"]).unwrap()).collect()
+    }
+
     /// Waits until exactly so many sessions of the tenant have a field list with this text in the store: a
     /// list is in force before it is saved.
     pub(crate) async fn until_saved(&self, tenant: &str, text: &str, count: usize) {
-        let redis = self.redis.as_ref().or_else(|| shared_redis()).unwrap();
+        let redis = self.redis();
         let saved = || {
             let keys = redis.run(&["KEYS", &format!("*:{tenant}}}:session:*")]).unwrap();
             let state = |key: &str| redis.run(&["HGET", key, "state"]).unwrap();
@@ -353,6 +368,28 @@ impl Expected<'_> {
              \"self\":\"{BASE}/ws/rest/WebSocketObjectSubscription/{number}\"}}}}"
         )
     }
+}
+
+/// Work beside the test; it ends with its handle.
+pub(crate) struct Task<T>(JoinSet<T>);
+
+impl<T: Send + 'static> Task<T> {
+    pub(crate) fn start(work: impl Future<Output = T> + Send + 'static) -> Self {
+        let mut set = JoinSet::new();
+        set.spawn(work);
+        Self(set)
+    }
+
+    pub(crate) async fn join(mut self) -> T {
+        self.0.join_next().await.unwrap().unwrap()
+    }
+}
+
+/// A number of this name in the environment, or the other one.
+pub(crate) fn figure(name: &str, otherwise: u64) -> u64 {
+    std::env::var(name).map_or(otherwise, |text| {
+        text.parse().unwrap_or_else(|_| panic!("{name}={text}: no number"))
+    })
 }
 
 /// Waits until `done` says so; fails with `what` after `limit`.

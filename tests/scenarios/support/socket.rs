@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use futures_util::{SinkExt as _, StreamExt as _};
 use serde_json::Value;
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
 use tokio_tungstenite::tungstenite::http::{HeaderValue, header::HeaderName};
 use tokio_tungstenite::tungstenite::{Error, Message};
@@ -19,15 +19,22 @@ pub(crate) struct Wish {
     address: SocketAddr,
     path: String,
     headers: Vec<(String, String)>,
+    narrow: bool,
 }
 
 impl Wish {
     pub(crate) fn new(address: SocketAddr, path: &str) -> Self {
-        Self { address, path: path.to_owned(), headers: Vec::new() }
+        Self { address, path: path.to_owned(), headers: Vec::new(), narrow: false }
     }
 
     pub(crate) fn header(mut self, name: &str, value: &str) -> Self {
         self.headers.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// The system keeps little for a client that does not read.
+    pub(crate) fn narrow(mut self) -> Self {
+        self.narrow = true;
         self
     }
 
@@ -40,7 +47,11 @@ impl Wish {
             let name = HeaderName::from_bytes(name.as_bytes()).unwrap();
             request.headers_mut().insert(name, HeaderValue::from_str(value).unwrap());
         }
-        let stream = TcpStream::connect(self.address).await.map_err(|_| 0_u16)?;
+        let socket = TcpSocket::new_v4().unwrap();
+        if self.narrow {
+            socket.set_recv_buffer_size(4096).unwrap();
+        }
+        let stream = socket.connect(self.address).await.map_err(|_| 0_u16)?;
         stream.set_nodelay(true).unwrap();
         let opened = tokio::time::timeout(PATIENCE, client_async(request, stream));
         match opened.await.expect("an answer in time") {

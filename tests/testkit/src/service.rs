@@ -145,6 +145,18 @@ impl Service {
         Ok(line.map(str::parse).transpose()?.unwrap_or(0.0))
     }
 
+    /// How much of its memory is resident now, in bytes.
+    ///
+    /// # Errors
+    /// When it does not run, or the system does not say.
+    pub fn resident_bytes(&self) -> anyhow::Result<u64> {
+        let pid = self.running.as_ref().context("it does not run")?.id();
+        let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        let kib: u64 = line.context("no VmRSS")?.trim().trim_end_matches(" kB").parse()?;
+        Ok(kib * 1024)
+    }
+
     /// Everything that it has written so far.
     #[must_use]
     pub fn log(&self) -> String {

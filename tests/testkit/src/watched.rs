@@ -36,6 +36,12 @@ impl Watched {
         Ok(watched)
     }
 
+    /// Its process id.
+    #[must_use]
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Sends a signal: `TERM`, `KILL`, `STOP`, `CONT`.
     ///
     /// # Errors
