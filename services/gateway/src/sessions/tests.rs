@@ -328,6 +328,19 @@ async fn what_is_left_is_written_before_the_end() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn the_end_waits_for_nobody_once_all_is_written() {
+    let world = World::start();
+    world.open(1, 1).await;
+    world.proven(1, 8);
+    world.sessions.release(ConnectionId(1));
+    world.tasks.shutdown().cancel();
+    let started = Instant::now();
+    assert!(world.tasks.join_all(3 * SECOND).await.is_empty());
+    assert!(started.elapsed() < SECOND, "{:?}", started.elapsed());
+    assert_eq!(world.finds(1).await, (None, 8));
+}
+
+#[tokio::test(start_paused = true)]
 async fn without_a_store_nothing_is_kept() {
     let tasks = Tasks::new(Shutdown::new());
     let metrics = GatewayMetrics::register(&Registry::new()).unwrap();
