@@ -9,6 +9,7 @@
 
 mod debt;
 mod finding;
+mod message;
 mod receipts;
 mod walk;
 
