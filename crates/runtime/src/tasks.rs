@@ -2,12 +2,15 @@
 //!
 //! Each has a name and is counted until it ends. A panic is caught at the root of the task, logged with
 //! the name, and sets the [`Shutdown`] token: the service drains and ends with [`crate::Exit::Failed`].
+//! So does the error of a thread that can fail.
 //! Detached tasks (one request, one connection of somebody) are the exception: their panic harms nobody
 //! else, and nobody waits for them.
 
 use std::any::Any;
 use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::convert::Infallible;
+use std::fmt::Display;
 use std::future::Future;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -50,7 +53,7 @@ struct State {
 }
 
 impl Tasks {
-    /// An empty group; `shutdown` is set when one of its tasks panics.
+    /// An empty group; `shutdown` is set when one of its tasks panics or fails.
     #[must_use]
     pub fn new(shutdown: Shutdown) -> Self {
         Self(Arc::new(Inner {
@@ -79,8 +82,10 @@ impl Tasks {
         // dropped with the future, also where the runtime ends before the task does.
         let running = self.enter(name.into());
         self.handle().spawn(async move {
-            let outcome = AssertUnwindSafe(future).catch_unwind().await;
-            running.leave(outcome);
+            if let Err(panic) = AssertUnwindSafe(future).catch_unwind().await {
+                report(&running.name, panic.as_ref());
+                running.fail();
+            }
         })
     }
 
@@ -113,14 +118,37 @@ impl Tasks {
     where
         F: FnOnce() + Send + 'static,
     {
+        self.spawn_fallible_thread(name, move || {
+            body();
+            Ok::<(), Infallible>(())
+        })
+    }
+
+    /// The same with a body that can fail: its error ends the service as a panic does.
+    ///
+    /// # Errors
+    /// As [`Tasks::spawn_thread`].
+    pub fn spawn_fallible_thread<F, E>(
+        &self,
+        name: impl Into<Name>,
+        body: F,
+    ) -> io::Result<std::thread::JoinHandle<()>>
+    where
+        F: FnOnce() -> Result<(), E> + Send + 'static,
+        E: Display,
+    {
         let name = name.into();
         if name.contains('\0') {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "thread name holds a NUL"));
         }
         let running = self.enter(name.clone());
         std::thread::Builder::new().name(name.into_owned()).spawn(move || {
-            let outcome = catch_unwind(AssertUnwindSafe(body));
-            running.leave(outcome);
+            match catch_unwind(AssertUnwindSafe(body)) {
+                Ok(Ok(())) => return,
+                Ok(Err(error)) => tracing::error!(task = &*running.name, %error, "task failed"),
+                Err(panic) => report(&running.name, panic.as_ref()),
+            }
+            running.fail();
         })
     }
 
@@ -142,7 +170,7 @@ impl Tasks {
         self.0.state.lock().running.values().map(ToString::to_string).collect()
     }
 
-    /// The names of those that panicked: a service for which this is not empty ends with
+    /// The names of those that panicked or failed: a service for which this is not empty ends with
     /// [`crate::Exit::Failed`].
     #[must_use]
     pub fn failed(&self) -> Vec<String> {
@@ -171,9 +199,7 @@ struct Running {
 }
 
 impl Running {
-    fn leave(self, outcome: Result<(), Box<dyn Any + Send>>) {
-        let Err(panic) = outcome else { return };
-        report(&self.name, panic.as_ref());
+    fn fail(self) {
         // Before the drop of `self`: whoever was waiting in `join_all` sees the failure.
         self.group.0.state.lock().failed.push(self.name.clone());
         self.group.0.shutdown.cancel();
@@ -247,6 +273,18 @@ mod tests {
         assert!(tasks.join_all(LONG).await.is_empty());
         assert_eq!(tasks.failed(), ["shard-0"]);
         assert!(thread.join().is_ok(), "the panic was caught at the root");
+    }
+
+    #[tokio::test]
+    async fn a_thread_that_fails_ends_the_service() {
+        let tasks = group();
+        let fine = tasks.spawn_fallible_thread("fine", || Ok::<(), io::Error>(())).unwrap();
+        fine.join().unwrap();
+        assert!(!tasks.shutdown().is_cancelled());
+        tasks.spawn_fallible_thread("router", || Err("the poll is gone")).unwrap();
+        tasks.shutdown().cancelled().await;
+        assert!(tasks.join_all(LONG).await.is_empty());
+        assert_eq!(tasks.failed(), ["router"]);
     }
 
     #[tokio::test]

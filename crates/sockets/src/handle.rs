@@ -224,7 +224,7 @@ impl Shards {
                 },
                 Outlets { index, ports: ports.clone(), stats: Arc::clone(&handle.stats) },
             );
-            tasks.spawn_thread(format!("shard-{index}"), move || shard.run())?;
+            tasks.spawn_fallible_thread(format!("shard-{index}"), move || shard.run())?;
             handles.push(handle);
         }
         Ok(Self { handles: handles.into() })

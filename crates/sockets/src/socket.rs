@@ -4,7 +4,7 @@ use std::any::Any;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tidewire_router::{ConnectionId, Framing, Sink, Written};
+use tidewire_router::{ConnectionId, Sink, Written};
 use tidewire_wire::ws::Decoder;
 
 use crate::client::{Client, Closed};
@@ -30,7 +30,7 @@ pub(crate) struct Socket {
     pub(crate) health_at: Instant,
     /// True between a ping and the look at what came of it.
     pinged: bool,
-    /// True if anything came since the ping.
+    /// True if anything came since the ping, or the client made room for more.
     pub(crate) heard: bool,
     /// True once the client has ended its half of a stream that closes.
     pub(crate) ended: bool,
@@ -78,11 +78,8 @@ impl Socket {
         }
     }
 
-    pub(crate) const fn framing(&self) -> Framing {
-        match self.stream {
-            Stream::Events(_) => Framing::EventStream,
-            Stream::Plain(_) | Stream::Tls(..) => Framing::WebSocket,
-        }
+    pub(crate) const fn is_event_stream(&self) -> bool {
+        matches!(self.stream, Stream::Events(_))
     }
 
     /// Looks at the socket's health and says when to look again.
@@ -90,7 +87,7 @@ impl Socket {
         if now < self.health_at {
             return Health::Fine;
         }
-        if self.framing() == Framing::EventStream {
+        if self.is_event_stream() {
             self.health_at = now + options.ping_interval;
             return Health::Ping;
         }

@@ -25,7 +25,7 @@ use tidewire_sockets::{Command, Leavers, Shards};
 use tidewire_telemetry::GatewayMetrics;
 use tidewire_telemetry::metrics::{GapReason as GapLabel, PoisonReason};
 use tokio::sync::oneshot;
-use tracing::{error, info, warn};
+use tracing::{info, warn};
 
 use crate::health::Health;
 use crate::options::PoisonSink;
@@ -216,7 +216,7 @@ impl RouterSeat {
         };
         let wake = Arc::clone(&thread.seat.wake);
         thread.parts.reader.on_ready(Arc::new(move || wake.call()));
-        tasks.spawn_thread("router", move || thread.run())?;
+        tasks.spawn_fallible_thread("router", move || thread.run())?;
         Ok(())
     }
 }
@@ -231,14 +231,18 @@ struct RouterThread {
 }
 
 impl RouterThread {
-    fn run(&mut self) {
+    /// Runs until it is stopped.
+    ///
+    /// # Errors
+    /// The poll failed: nothing can be read any more, and the service ends.
+    fn run(&mut self) -> io::Result<()> {
         let mut events = Events::with_capacity(8);
         while !self.stopped {
             if let Err(e) = self.seat.poll.poll(&mut events, Some(SLEEP_MAX))
                 && e.kind() != ErrorKind::Interrupted
             {
-                error!(error = %e, "the router's poll failed");
-                return;
+                let text = format!("the router's poll failed: {e}");
+                return Err(io::Error::new(e.kind(), text));
             }
             loop {
                 self.seat.wake.signalled.store(false, Ordering::SeqCst);
@@ -256,6 +260,7 @@ impl RouterThread {
             self.show_lag(Instant::now());
             self.publish();
         }
+        Ok(())
     }
 
     /// Tells the shards, and whoever asks for the status, where the router stands.

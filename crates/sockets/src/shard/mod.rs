@@ -1,32 +1,32 @@
 //! The loop of one shard.
 //!
-//! A turn: readiness, commands, timers, writing, the router's word of those who left. Nothing that a turn
-//! has begun waits for the next tick: what timers and notices put into queues is written in the same turn,
-//! or the poll does not wait.
+//! A turn: readiness, commands, timers, those who catch up, writing, the router's word of those who left.
+//! Nothing that a turn has begun waits for the next tick: what timers and notices put into queues is
+//! written in the same turn, or the poll does not wait.
 
+mod arrival;
+mod catch_up;
 mod closing;
+mod health;
 mod inbound;
 
 use std::collections::{HashMap, VecDeque};
-use std::io::ErrorKind;
+use std::io::{self, ErrorKind};
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use mio::{Events, Interest, Poll, Token};
-use tidewire_router::{
-    ConnectionId, Detached, Framing, HistoryOutcome, HistoryReply, Notice, Now, ShardCore,
-    ShardItem, Want,
-};
+use mio::{Events, Poll, Token};
+use tidewire_router::{ConnectionId, Detached, Notice, Now, ShardCore, ShardItem};
 use tidewire_wire::error::CloseCode;
-use tracing::error;
 
 use self::closing::{Drain, drain_code, hint};
+use self::health::TIMERS_MIN;
 use self::inbound::Inbound;
 use crate::client::{Closed, Reaction};
-use crate::handle::{Adoption, Command, Inbox, Outlets};
+use crate::handle::{Command, Inbox, Outlets};
 use crate::options::ShardOptions;
-use crate::socket::{Health, Phase, Socket, Sockets};
-use crate::wheel::{Entry, TICK, Wheel};
+use crate::socket::Sockets;
+use crate::wheel::Wheel;
 
 /// The waker's token; slots never reach it.
 pub(crate) const WAKE: Token = Token(usize::MAX);
@@ -34,8 +34,6 @@ pub(crate) const WAKE: Token = Token(usize::MAX);
 const EVENTS_MAX: usize = 1024;
 /// Bytes read at a time.
 const READ_BYTES: usize = 16 * 1024;
-/// Up to so many timers nobody looks whose they are.
-const TIMERS_MIN: usize = 4096;
 /// Commands taken in a turn.
 const COMMANDS_PER_TURN: usize = 64;
 /// Writes in a slice: after it the clock is looked at.
@@ -107,7 +105,11 @@ impl Shard {
         }
     }
 
-    pub(crate) fn run(mut self) {
+    /// Runs until it is stopped.
+    ///
+    /// # Errors
+    /// The poll failed: its sockets hear nothing any more, and the service ends.
+    pub(crate) fn run(mut self) -> io::Result<()> {
         let mut events = Events::with_capacity(EVENTS_MAX);
         let mut more = false;
         while !self.stopped {
@@ -116,8 +118,8 @@ impl Shard {
                 Ok(()) => {}
                 Err(e) if e.kind() == ErrorKind::Interrupted => continue,
                 Err(e) => {
-                    error!(error = %e, shard = self.outlets.index, "the shard's poll failed");
-                    return;
+                    let text = format!("the shard's poll failed: {e}");
+                    return Err(io::Error::new(e.kind(), text));
                 }
             }
             let now = Instant::now();
@@ -137,9 +139,11 @@ impl Shard {
             self.timers(Instant::now());
             self.catch_up(now);
             more |= self.flush(now);
+            more |= self.core.take_room();
             self.tell_router();
             more |= !self.read_again.is_empty();
         }
+        Ok(())
     }
 
     fn wait(&self) -> Duration {
@@ -156,36 +160,6 @@ impl Shard {
     fn clocks(&self, now: Instant) -> Now {
         let mono = now.saturating_duration_since(self.started).as_millis();
         Now { wall_ms: wall_ms(), mono_ms: u64::try_from(mono).unwrap_or(u64::MAX) }
-    }
-
-    /// Feeds those who catch up, puts cursors and marks behind what was routed, and carries out what the
-    /// core wants.
-    fn catch_up(&mut self, now: Instant) {
-        let clocks = self.clocks(now);
-        self.replay_in = self.core.replay(clocks).map(Duration::from_millis);
-        self.core.settle(clocks);
-        for want in self.core.take_wants() {
-            match want {
-                Want::History { topic, request } => {
-                    if !self.outlets.ports.history.ask(self.outlets.index, &topic, request) {
-                        let outcome = HistoryOutcome::Unavailable;
-                        self.core.history(&HistoryReply { topic, request, outcome }, clocks);
-                    }
-                }
-                Want::Snapshot { id, sub, definition } => {
-                    let socket = self.core.slot(id).and_then(|slot| self.sockets.get(slot));
-                    if let Some(socket) = socket {
-                        socket.client.on_snapshot_wanted(sub.as_ref(), &definition);
-                    }
-                }
-            }
-        }
-        for proof in self.core.take_proofs() {
-            let socket = self.core.slot(proof.id).and_then(|slot| self.sockets.get(slot));
-            if let Some(socket) = socket {
-                socket.client.on_proof(&proof.positions, proof.busy);
-            }
-        }
     }
 
     /// Takes commands; true if there may be more.
@@ -255,78 +229,6 @@ impl Shard {
         }
     }
 
-    /// Whoever attached a connection hands its stream over or says that it never comes; should that word
-    /// overtake the connection, or be lost, it is forgotten after the time that a silent client is given.
-    fn await_stream(&mut self, id: ConnectionId, now: Instant) {
-        let patience = self.options.ping_interval + self.options.pong_timeout;
-        self.awaited.push_back((now + patience, id));
-    }
-
-    fn forget_awaited(&mut self, now: Instant) {
-        while let Some(&(until, id)) = self.awaited.front() {
-            let slot = self.core.slot(id).filter(|slot| self.sockets.get(*slot).is_none());
-            // One that has its stream, or has gone, is no longer waited for.
-            if slot.is_some() && until > now {
-                return;
-            }
-            self.awaited.pop_front();
-            if let Some(slot) = slot {
-                self.closed_early.remove(&id);
-                self.forget(slot);
-            }
-        }
-    }
-
-    fn adopt(&mut self, adoption: Adoption, now: Instant) {
-        let Adoption { id, stream, early, client, permit } = adoption;
-        let mut socket = Socket::new(id, stream, client, permit, &self.options, now);
-        let Some(slot) = self.core.slot(id) else {
-            // Aborted before its stream came.
-            socket.tell_closed(Closed::Aborted);
-            return;
-        };
-        let closed_early = self.closed_early.remove(&id);
-        let interest = Interest::READABLE | Interest::WRITABLE;
-        if let Some(tcp) = socket.stream.tcp()
-            && let Err(e) = self.poll.registry().register(tcp, Token(slot), interest)
-        {
-            error!(error = %e, connection_id = id.0, "a socket cannot be watched");
-            socket.tell_closed(Closed::Aborted);
-            self.forget(slot);
-            return;
-        }
-        if let Some(code) = closed_early {
-            socket.phase = Phase::Closing;
-            socket.health_at = now + self.options.linger;
-            socket.tell_closed(Closed::ByUs(code));
-        }
-        let closing = socket.phase == Phase::Closing;
-        let next = socket.health_at;
-        self.sockets.insert(slot, socket);
-        self.set_timer(slot, next, now);
-        self.core.adopt(id);
-        if let Some(retry) = self.draining.filter(|_| !closing) {
-            let code = drain_code(self.core.framing(slot));
-            self.close(slot, code, Some(hint(id, retry)), now);
-        }
-        if !early.is_empty() {
-            let mut early = Vec::from(early);
-            self.input(slot, &mut early, now);
-        }
-        // A TLS session may hold bytes that the socket will never announce.
-        self.read(slot, now);
-    }
-
-    fn abort(&mut self, id: ConnectionId) {
-        let Some(slot) = self.core.slot(id) else { return };
-        self.closed_early.remove(&id);
-        if self.sockets.get(slot).is_some() {
-            self.gone(slot, Closed::ByClient(None));
-        } else {
-            self.forget(slot);
-        }
-    }
-
     fn writable(&mut self, slot: usize) {
         let Some(socket) = self.sockets.get(slot) else { return };
         // It was full and has room again: its client reads, though the answer to a ping may be far behind.
@@ -371,12 +273,14 @@ impl Shard {
 
     fn notice(&mut self, notice: Notice, now: Instant) {
         match notice {
-            Notice::Slow(slot) => self.close(slot, CloseCode::Slow, None, now),
-            Notice::Judged(slot) => self.close(slot, CloseCode::Slow, None, now),
+            // What waits was judged by rights that have gone, and is dropped as that of a slow one is.
+            Notice::Slow(slot) | Notice::Judged(slot) => {
+                self.close(slot, CloseCode::Slow, None, now);
+            }
             Notice::Failed(slot) => self.gone(slot, Closed::ByClient(None)),
             Notice::Drained(slot) => match self.sockets.get(slot) {
                 // Its reader sees the end once the sender is dropped.
-                Some(socket) if socket.framing() == Framing::EventStream => {
+                Some(socket) if socket.is_event_stream() => {
                     self.gone(slot, Closed::ByClient(None));
                 }
                 // The client answers and closes; the linger timer ends it if it does not.
@@ -386,106 +290,6 @@ impl Shard {
                 }
                 None => self.forget(slot),
             },
-        }
-    }
-
-    fn set_timer(&mut self, slot: usize, at: Instant, now: Instant) {
-        let Some(socket) = self.sockets.get(slot) else { return };
-        let mut at = at;
-        if socket.phase == Phase::Open {
-            let left = socket.client.expires_at().saturating_mul(1000).saturating_sub(wall_ms());
-            let left = Duration::from_millis(u64::try_from(left).unwrap_or(0));
-            at = at.min(now.checked_add(left).unwrap_or(at));
-            let wanted = socket.client.wants_time_at().saturating_mul(1000);
-            let left = u64::try_from(wanted.saturating_sub(wall_ms())).unwrap_or(0);
-            at = at.min(now.checked_add(Duration::from_millis(left)).unwrap_or(at));
-        }
-        self.wheel.set(at, Entry { slot, connection: socket.id.0 });
-        if self.wheel.len() > self.timers_max {
-            self.drop_timers();
-        }
-    }
-
-    /// Drops the timers of connections that have gone: they would stay until they are due, and a crowd
-    /// that comes and goes may leave more than ever are connected.
-    fn drop_timers(&mut self) {
-        let sockets = &mut self.sockets;
-        self.wheel.retain(|e| sockets.get(e.slot).is_some_and(|s| s.id.0 == e.connection));
-        self.timers_max = (2 * self.wheel.len()).max(TIMERS_MIN);
-    }
-
-    fn timers(&mut self, now: Instant) {
-        for entry in self.wheel.due(now) {
-            let Some(socket) = self.sockets.get(entry.slot) else { continue };
-            if socket.id.0 == entry.connection {
-                self.check(entry.slot, now);
-            }
-        }
-        self.forget_awaited(now);
-        self.drain_some(now);
-        if now >= self.stats_at {
-            self.stats_at = now + TICK;
-            if self.inbox.room_untold.swap(false, Ordering::SeqCst) {
-                self.try_event_streams();
-            }
-            let mut stats =
-                self.outlets.stats.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-            *stats = self.core.stats();
-        }
-    }
-
-    /// Tries every event stream: somewhere there is room, and the queue had none for the word of it.
-    fn try_event_streams(&mut self) {
-        for (slot, socket) in self.sockets.iter() {
-            if socket.framing() == Framing::EventStream {
-                self.core.writable(slot);
-            }
-        }
-    }
-
-    fn check(&mut self, slot: usize, now: Instant) {
-        let Some(socket) = self.sockets.get(slot) else { return };
-        if socket.phase == Phase::Closing {
-            // An earlier timer of the same socket may fire before its linger is over.
-            let at = socket.health_at;
-            if now >= at {
-                self.gone(slot, Closed::ByClient(None));
-            } else {
-                self.set_timer(slot, at, now);
-            }
-            return;
-        }
-        if wall_ms() >= socket.client.expires_at().saturating_mul(1000) {
-            self.close(slot, CloseCode::TokenExpired, None, now);
-            return;
-        }
-        if wall_ms() >= socket.client.wants_time_at().saturating_mul(1000) {
-            let reaction = socket.client.on_time(wall_ms());
-            self.react(slot, Inbound::React(reaction), now);
-        }
-        let clocks = self.clocks(now);
-        let Some(socket) = self.sockets.get(slot) else { return };
-        let framing = socket.framing();
-        match socket.check(&self.options, now) {
-            Health::Silent => {
-                self.gone(slot, Closed::Silent);
-                return;
-            }
-            Health::Ping => {
-                let mut frame = Vec::new();
-                match framing {
-                    Framing::WebSocket | Framing::V1 => {
-                        let proof = self.core.keep_alive(slot, clocks);
-                        tidewire_wire::ws::push_ping(&mut frame, &proof);
-                    }
-                    Framing::EventStream => tidewire_wire::sse::push_keep_alive(&mut frame),
-                }
-                self.core.send(slot, &frame, &mut self.sockets);
-            }
-            Health::Fine => {}
-        }
-        if let Some(at) = self.sockets.get(slot).map(|s| s.health_at) {
-            self.set_timer(slot, at, now);
         }
     }
 
