@@ -1,6 +1,7 @@
 //! Event streams: the shard's end of an answer that the HTTP server writes.
 
 use std::future::poll_fn;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use tidewire_router::{Framing, Subscription};
@@ -13,7 +14,7 @@ struct Body {
     body: EventStreamBody,
     runtime: tokio::runtime::Runtime,
     text: String,
-    /// What the last block with an id said, as a next offset.
+    /// What the last position said, as a next offset.
     next: Option<i64>,
 }
 
@@ -40,11 +41,24 @@ impl Body {
     /// The next block but for those that only tell the position.
     fn block(&mut self) -> String {
         loop {
+            let block = self.any_block();
+            match block.strip_prefix("id: ") {
+                Some(id) => self.next = Some(cursor(id.trim_end())),
+                None => return block,
+            }
+        }
+    }
+
+    /// The next block, which only tells the position.
+    fn id(&mut self) -> i64 {
+        let block = self.any_block();
+        cursor(block.strip_prefix("id: ").unwrap_or_else(|| panic!("{block}")).trim_end())
+    }
+
+    fn any_block(&mut self) -> String {
+        loop {
             if let Some(end) = self.text.find("\n\n") {
-                let block: String = self.text.drain(..end + 2).collect();
-                let Some(id) = block.strip_prefix("id: ") else { return block };
-                self.next = Some(cursor(id.trim_end()));
-                continue;
+                return self.text.drain(..end + 2).collect();
             }
             let chunk = self.chunk().expect("the end in the middle of a block");
             self.text.push_str(std::str::from_utf8(&chunk).unwrap());
@@ -113,4 +127,50 @@ fn a_reader_that_goes_is_forgotten() {
     }
     bed.left(2);
     bed.assert_empty();
+}
+
+#[test]
+fn positions_follow_events_at_most_once_a_second() {
+    let mut bed = Bed::new(options(), 1 << 20);
+    let began = Instant::now();
+    let (mut body, _watch) = Body::open(&mut bed);
+    for n in 0..3 {
+        bed.event(1);
+        assert!(body.block().contains(&format!("\"0-{}\"", FIRST + n)));
+        if n == 0 {
+            assert_eq!(body.next, Some(FIRST), "at the start");
+        }
+        assert_eq!(body.id(), FIRST + n + 1);
+    }
+    assert!(began.elapsed() >= Duration::from_millis(1_990), "{:?}", began.elapsed());
+}
+
+#[test]
+fn a_drain_says_where_it_left_off_and_when_to_come_back() {
+    let mut bed = Bed::new(options(), 1 << 20);
+    let (mut body, watch) = Body::open(&mut bed);
+    (0..5).for_each(|_| bed.event(1));
+    let retry = Duration::from_secs(2);
+    bed.shard().send(Command::Restart(tidewire_router::ConnectionId(1), retry));
+    (0..5).for_each(|_| assert!(body.block().starts_with("data: ")));
+    let last = body.block();
+    let hint = last.strip_prefix("retry: ").unwrap().trim_end().parse::<u64>().unwrap();
+    assert!((2_000..=4_000).contains(&hint), "{last}");
+    assert_eq!(body.next, Some(FIRST + 5), "the position stands before the hint");
+    assert!(body.chunk().is_none());
+    assert_eq!(watch.closed(), Closed::ByUs(CloseCode::Restart));
+}
+
+#[test]
+fn a_stream_resumes_where_it_left_off() {
+    let mut bed = Bed::with(options(), 1 << 20, 0, 0);
+    (0..40).for_each(|_| bed.event(8_000));
+    let subscription = Subscription { start: at(FIRST + 2), ..bed.subscription(true) };
+    let (mut body, _watch) = Body::open_with(&mut bed, subscription);
+    for n in 2..40 {
+        assert!(body.block().contains(&format!("\"0-{}\"", FIRST + n)));
+    }
+    assert_eq!(body.id(), FIRST + 40, "it has caught up");
+    bed.event(1);
+    assert!(body.block().contains(&format!("\"0-{}\"", FIRST + 40)));
 }

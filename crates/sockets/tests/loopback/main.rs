@@ -10,8 +10,11 @@
 )]
 
 mod bed;
+mod catch_up;
 mod closing;
 mod events;
 mod frames;
+mod session;
 mod slow;
 mod tls;
+mod v1;

@@ -1,11 +1,30 @@
 //! A client that does not read, beside one that does.
 
+use std::net::TcpStream;
+use std::time::Duration;
+
 use socket2::SockRef;
 use tidewire_router::Framing;
-use tidewire_sockets::{Closed, Stream};
+use tidewire_sockets::{Closed, ShardOptions, Stream};
 use tidewire_wire::error::CloseCode;
 
 use crate::bed::{Bed, Peer, options};
+
+/// Pings often, and leaves a busy machine time to answer.
+fn eager() -> ShardOptions {
+    let (ping_interval, pong_timeout) = (Duration::from_millis(1_000), Duration::from_millis(950));
+    ShardOptions { ping_interval, pong_timeout, ..options() }
+}
+
+/// The next message of a client that answers pings.
+fn lively(peer: &mut Peer<TcpStream>) {
+    loop {
+        match peer.frame() {
+            (9, payload) => peer.send(10, &payload),
+            _ => return,
+        }
+    }
+}
 
 #[test]
 fn a_slow_reader_is_closed_on_the_boundary_of_a_frame() {
@@ -73,5 +92,39 @@ fn a_reader_that_pauses_gets_all() {
     }
     drop(peer);
     watch.gone();
+    bed.assert_empty();
+}
+
+/// The answer to a ping is as far away as the end of the queue before it.
+#[test]
+fn who_reads_slowly_but_steadily_is_not_silent() {
+    let mut bed = Bed::new(eager(), 64 << 20);
+    let id = bed.attach(Framing::WebSocket, true);
+    let (mut slow, watch) = bed.join_narrow(id);
+    let (mut fast, _fast) = bed.connect();
+    for _ in 0..200 {
+        bed.event(8_000);
+        lively(&mut fast);
+    }
+    // It answers none of them.
+    let mut pings = 0;
+    while pings < 3 {
+        bed.event(8_000);
+        lively(&mut fast);
+        pings += usize::from(slow.frame().0 == 9);
+        assert!(watch.closed_already().is_none(), "after {pings} pings");
+    }
+}
+
+#[test]
+fn who_reads_nothing_and_answers_nothing_is_silent() {
+    let mut bed = Bed::new(eager(), 64 << 20);
+    let id = bed.attach(Framing::WebSocket, true);
+    let (slow, watch) = bed.join_narrow(id);
+    (0..200).for_each(|_| bed.event(8_000));
+    assert_eq!(watch.closed(), Closed::Silent);
+    watch.gone();
+    drop(slow);
+    bed.left(1);
     bed.assert_empty();
 }
