@@ -18,8 +18,8 @@ fn without_window() -> Bed {
 
 fn open(bed: &mut Bed, subscription: Subscription) -> (ConnectionId, Peer<TcpStream>, Watch) {
     let id = bed.open(Framing::V1, false, None);
-    bed.subscribe(id, Subscription { sub: Some("a".into()), ..subscription });
     let (mut peer, watch) = bed.join(id);
+    bed.subscribe(id, Subscription { sub: Some("a".into()), ..subscription });
     assert_eq!(member(&peer.told("subscribed"), "id"), "a");
     (id, peer, watch)
 }
