@@ -281,8 +281,9 @@ mod tests {
         let fine = tasks.spawn_fallible_thread("fine", || Ok::<(), io::Error>(())).unwrap();
         fine.join().unwrap();
         assert!(!tasks.shutdown().is_cancelled());
-        tasks.spawn_fallible_thread("router", || Err("the poll is gone")).unwrap();
-        tasks.shutdown().cancelled().await;
+        let broken = tasks.spawn_fallible_thread("router", || Err("the poll is gone")).unwrap();
+        broken.join().unwrap();
+        assert!(tasks.shutdown().is_cancelled());
         assert!(tasks.join_all(LONG).await.is_empty());
         assert_eq!(tasks.failed(), ["router"]);
     }

@@ -25,7 +25,7 @@ pub trait Client: Send + Sync {
     /// sent since the proof before.
     fn on_proof(&self, _positions: &Arc<Positions>, _busy: bool) {}
 
-    /// A subscription needs a snapshot anew: [`crate::Command::Snapshot`] answers, whatever comes of it.
+    /// A subscription waits for a snapshot: [`crate::Command::Snapshot`] answers, whatever comes of it.
     fn on_snapshot_wanted(&self, _sub: Option<&SubId>, _definition: &Arc<Definition>) {}
 
     /// When [`Client::on_time`] wants to be called, in seconds since the Unix epoch.
@@ -33,7 +33,8 @@ pub trait Client: Send + Sync {
         i64::MAX
     }
 
-    /// The time has come. It must be another one by then, or never.
+    /// The time has come. From here on [`Client::wants_time_at`] says another one, or never: it is asked
+    /// again at once.
     fn on_time(&self, _now_ms: i64) -> Reaction {
         Reaction::Ignore
     }
@@ -51,7 +52,7 @@ pub enum Reaction {
     Await(FrameId),
     /// The client is closed.
     Close(CloseCode),
-    /// The client is told this (JSON), and nothing else happens.
+    /// The client is told this (JSON), and nothing else happens. Event streams cannot be told.
     Tell(Vec<u8>),
 }
 

@@ -38,7 +38,7 @@ pub enum Command {
     History(Box<HistoryReply>),
     /// The snapshot that a subscription waits for, or why there is none.
     Snapshot(ConnectionId, Option<SubId>, Box<Result<Snapshot, Refusal>>),
-    /// A text message for one client.
+    /// A text message for one client, which is no event stream.
     Tell(ConnectionId, Vec<u8>),
     /// Closes one connection as a drain does: told to come back after a time between this and twice this.
     Restart(ConnectionId, Duration),

@@ -38,6 +38,8 @@ const READ_BYTES: usize = 16 * 1024;
 const COMMANDS_PER_TURN: usize = 64;
 /// Writes in a slice: after it the clock is looked at.
 const WRITES_PER_SLICE: usize = 32;
+/// How long to sleep at most while the router has no room for the word of those who left, or all leave.
+const BUSY_SLEEP: Duration = Duration::from_millis(10);
 /// How long a turn may flush before it looks at new events and readiness.
 const FLUSH_TIME: Duration = Duration::from_millis(1);
 
@@ -151,7 +153,7 @@ impl Shard {
         let wait = if self.left.is_empty() && self.drain.is_none() {
             self.wheel.next_look(now)
         } else {
-            Duration::from_millis(10)
+            BUSY_SLEEP
         };
         self.replay_in.map_or(wait, |replay_in| wait.min(replay_in))
     }

@@ -27,15 +27,12 @@ fn open(bed: &mut Bed, subscription: Subscription) -> (ConnectionId, Peer<TcpStr
 /// Reads up to the next message that is neither event nor cursor; the events' offsets are collected.
 fn follow(peer: &mut Peer<TcpStream>, seen: &mut Vec<i64>) -> String {
     loop {
-        let text = peer.text();
-        match member(&text, "type") {
-            "event" => seen.push(offset(&text)),
-            "cursor" => {
-                let last = seen.last().map_or(FIRST, |last| last + 1);
-                assert_eq!(cursor(member(&text, "cursor")), last, "it claims what was sent");
-            }
-            _ => return text,
+        let last = seen.last().map_or(FIRST, |last| last + 1);
+        let text = peer.but_cursors(|next| assert_eq!(next, last, "it claims what was sent"));
+        if member(&text, "type") != "event" {
+            return text;
         }
+        seen.push(offset(&text));
     }
 }
 

@@ -72,9 +72,9 @@ fn more_input_than_a_turn_reads() {
 
 #[test]
 fn who_answers_pings_stays() {
-    let ping_interval = Duration::from_millis(300);
+    let ping_interval = Duration::from_millis(700);
     let options =
-        ShardOptions { ping_interval, pong_timeout: Duration::from_millis(250), ..options() };
+        ShardOptions { ping_interval, pong_timeout: Duration::from_millis(650), ..options() };
     let mut bed = Bed::new(options, 1 << 20);
     let (mut peer, watch) = bed.connect();
     for _ in 0..4 {

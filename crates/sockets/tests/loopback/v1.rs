@@ -38,12 +38,7 @@ fn open(bed: &mut Bed, subs: &[&str]) -> (ConnectionId, Peer<TcpStream>, Watch) 
 
 /// The next message but cursors, which may come between.
 fn next(peer: &mut Peer<TcpStream>) -> String {
-    loop {
-        let text = peer.text();
-        if member(&text, "type") != "cursor" {
-            return text;
-        }
-    }
+    peer.but_cursors(|_| {})
 }
 
 /// A drain: what is owed, the cursors that cover it, when to come back, the close.

@@ -1,11 +1,12 @@
 //! A client's end.
 
 use std::io::{ErrorKind, Read, Write};
+use std::time::Instant;
 
 use tidewire_event::{Cursor, Partition};
 use tidewire_wire::ws::client::push_masked;
 
-use super::cursor_key;
+use super::{PATIENCE, cursor_key};
 
 /// A client's end.
 pub(crate) struct Peer<S> {
@@ -56,6 +57,19 @@ impl<S: Read + Write> Peer<S> {
         let text = self.text();
         assert_eq!(member(&text, "type"), kind, "{text}");
         text
+    }
+
+    /// The next message but cursors, which come from time to time.
+    pub(crate) fn but_cursors(&mut self, mut check: impl FnMut(i64)) -> String {
+        let until = Instant::now() + PATIENCE;
+        loop {
+            let text = self.text();
+            if member(&text, "type") != "cursor" {
+                return text;
+            }
+            assert!(Instant::now() < until, "nothing but cursors");
+            check(cursor(member(&text, "cursor")));
+        }
     }
 
     /// The next frame closes: code and reason. Nothing follows but a clean end.
