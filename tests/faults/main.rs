@@ -61,7 +61,6 @@ fn run(size: Size) {
 }
 
 #[test]
-#[ignore = "the checker is not there yet"]
 fn the_small_run_loses_nothing() {
     run(Size {
         name: "ci",

@@ -26,6 +26,9 @@ const LINES_SHOWN: usize = 60;
 /// Runs it all. `None`, and a loud word, where a part can't be had.
 pub(crate) fn run(size: &Size, seed: u64) -> Option<Summary> {
     println!("fault run '{}', seed {seed}: {size:?}", size.name);
+    // One at a time, also where two people run it: both want the machine, and the folder.
+    let lock = lock();
+    lock.lock().unwrap();
     let began = Instant::now();
     let mut bed = Bed::start(BROKERS)?;
     let folder = folder(size);
@@ -69,6 +72,12 @@ pub(crate) fn run(size: &Size, seed: u64) -> Option<Summary> {
     };
     fs::write(folder.join("summary.md"), summary.page()).unwrap();
     Some(summary)
+}
+
+fn lock() -> File {
+    let folder = target_folder().join("faults");
+    fs::create_dir_all(&folder).unwrap();
+    File::create(folder.join("lock")).unwrap()
 }
 
 /// Where a run leaves what it writes; emptied before.
