@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # `make faults`: kills, freezes and cuts off real brokers, Redis, capture and gateways by a seeded plan, while the
 # checker judges what was owed and what came. Arguments: `ci` (about five minutes; also a part of `make test`) or
-# `long` (most of an hour), then any of --seed, --events, --rate, --sockets, --kills with a number. What a run
+# `long` (half an hour), then any of --seed, --events, --rate, --sockets, --kills with a number. What a run
 # leaves is in target/faults/<size>: summary.md, faults.log, account.log, report.json, and the logs.
 set -euo pipefail
 cd "$(dirname "$0")/.."

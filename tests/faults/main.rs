@@ -73,12 +73,12 @@ fn the_small_run_loses_nothing() {
 }
 
 #[test]
-#[ignore = "takes most of an hour: make faults"]
+#[ignore = "takes half an hour: make faults"]
 fn the_long_run_loses_nothing() {
     run(Size {
         name: "long",
         events: 1_000_000,
-        rate: 400,
+        rate: 600,
         sockets: 200,
         kills: 400,
         outage: Duration::from_secs(60),
