@@ -24,7 +24,8 @@ const OBJECTS: u64 = 16;
 const WRITERS: u64 = 4;
 /// Between two changes of a writer.
 const PACE: Duration = Duration::from_millis(3);
-const PATIENCE: Duration = Duration::from_secs(20);
+/// For all that is still owed to a client in the end.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Numbers that look random (splitmix64).
 struct Dice(u64);
@@ -193,8 +194,9 @@ impl Client {
             |client: &Self| owed.iter().filter(|id| !client.received.contains_key(*id)).count();
         if missing(&self) > 0 {
             let mut open = self.open(usize::try_from(self.number % 2).unwrap()).await;
+            let until = tokio::time::Instant::now() + PATIENCE;
             while missing(&self) > 0 {
-                let heard = tokio::time::timeout(PATIENCE, self.hear(&mut open)).await;
+                let heard = tokio::time::timeout_at(until, self.hear(&mut open)).await;
                 match heard {
                     Ok(Heard::Event(id, text)) => self.take(id, text),
                     Ok(Heard::Word) => {}

@@ -1,9 +1,14 @@
 //! A client of `tidewire.v1`.
 
+use std::time::Duration;
+
 use serde_json::Value;
 
 use super::World;
 use super::socket::{Came, Socket, Wish};
+
+/// How long a word may take before a test gives up.
+const PATIENCE: Duration = Duration::from_secs(40);
 
 /// An open socket, welcomed.
 pub(crate) struct V1 {
@@ -54,14 +59,17 @@ impl V1 {
         self.socket.json().await
     }
 
-    /// The next message that is no cursor.
+    /// The next message that is no cursor. Cursors alone, which idle sockets get, do not count as an answer.
     pub(crate) async fn word(&mut self) -> Value {
-        loop {
-            let message = self.next().await;
-            if message["type"] != "cursor" {
-                return message;
+        let word = async {
+            loop {
+                let message = self.next().await;
+                if message["type"] != "cursor" {
+                    return message;
+                }
             }
-        }
+        };
+        tokio::time::timeout(PATIENCE, word).await.expect("more than cursors in time")
     }
 
     /// The next message that is no cursor; it is of this type.
