@@ -104,10 +104,14 @@ preflight() {
     missing=0
     check_rust || missing=rust
     check_c || missing=c
-    if ! make --version 2>/dev/null | grep -q GNU; then
-        say "missing: GNU make."
-        missing=c
-    fi
+    # Not through a pipe: under pipefail a reader that has seen enough makes the writer fail.
+    case $(make --version 2>/dev/null) in
+        *GNU*) ;;
+        *)
+            say "missing: GNU make."
+            missing=c
+            ;;
+    esac
     if ! command -v bash >/dev/null; then
         say "missing: bash (librdkafka is configured by a bash script)."
         missing=c
