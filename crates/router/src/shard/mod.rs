@@ -43,10 +43,13 @@ pub use flush::{Sink, Written};
 pub use lane::Detached;
 use lane::Lane;
 use replay::Replay;
-pub use snapshot::Snapshot;
+pub use snapshot::{Snapshot, SnapshotId};
 use stamp::Marks;
 pub use stamp::Proof;
 use words::word_of;
+
+/// So many logs of views should fit into the queue of one socket.
+const LOGS_IN_QUEUE: usize = 4;
 
 /// Bounds of a shard.
 #[derive(Clone, Copy, Debug)]
@@ -82,9 +85,9 @@ pub enum Want {
     Snapshot {
         /// Of which connection.
         id: ConnectionId,
-        /// Its name there.
-        sub: Option<crate::view::SubId>,
-        /// What it subscribes to.
+        /// What the answer is known by.
+        snapshot: SnapshotId,
+        /// What the subscription is for.
         definition: Arc<Definition>,
     },
 }
@@ -229,6 +232,8 @@ pub struct ShardCore {
     matched: Vec<(usize, Role)>,
     scratch: Vec<u8>,
     stamp: u64,
+    /// Views whose log is longer than a socket that blocks should be handed at once.
+    long_views: usize,
     stats: ShardStats,
 }
 
@@ -267,6 +272,7 @@ impl ShardCore {
             matched: Vec::new(),
             scratch: Vec::new(),
             stamp: 0,
+            long_views: 0,
             stats: ShardStats::default(),
         }
     }
@@ -469,6 +475,11 @@ impl ShardCore {
         event: Option<(&Arc<RoutedEvent>, Role)>,
     ) {
         let Some(view) = self.views.get_mut(index) else { return };
+        if !view.is_long && view.log_bytes() > self.settings.limits.queue_bytes_max / LOGS_IN_QUEUE
+        {
+            view.is_long = true;
+            self.long_views += 1;
+        }
         let frames = view.tail(start);
         self.stats.backlog_bytes += frames.len();
         let members = view.members.len();
@@ -571,6 +582,7 @@ impl ShardCore {
     fn drop_view(&mut self, index: usize) {
         let mut view = self.views.remove(index);
         self.stats.backlog_bytes -= view.log_bytes();
+        self.long_views -= usize::from(view.is_long);
         flush::recycle(&mut self.pool, view.take_buffer());
         self.routes.remove(index, &view.key.definition);
         self.encoders.release(view.encoder);
@@ -589,10 +601,12 @@ impl ShardCore {
         self.connections.get(slot).filter(|c| !c.closing).map(|c| c.id)
     }
 
-    /// True while the logs hold so much that the owner should flush before it brings more events.
+    /// True while the logs hold so much that the owner should flush before it brings more events: all
+    /// together, or one of them, which would fill the queue of a socket that blocks in one stroke, whatever
+    /// its client reads, and unmerged.
     #[must_use]
     pub const fn is_backlogged(&self) -> bool {
-        self.stats.backlog_bytes > self.settings.limits.backlog_bytes_max
+        self.stats.backlog_bytes > self.settings.limits.backlog_bytes_max || self.long_views > 0
     }
 
     /// What the owner has to act upon since it asked last.
@@ -603,6 +617,12 @@ impl ShardCore {
     /// Events whose body was needed and broken, since the owner asked last. Of all shards one tells each.
     pub fn take_broken(&mut self) -> Vec<Arc<RoutedEvent>> {
         std::mem::take(&mut self.broken)
+    }
+
+    /// Whether somebody who catches up has had written what waited, since the owner asked last: then
+    /// [`ShardCore::replay`] has something to do.
+    pub fn take_room(&mut self) -> bool {
+        std::mem::take(&mut self.replay.has_room)
     }
 
     /// Subscriptions that have ended since the owner asked last, for the router's table.
