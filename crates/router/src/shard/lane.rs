@@ -151,13 +151,25 @@ impl ShardCore {
 
     /// Makes a live lane a reader again that waits for a snapshot.
     pub(super) fn wait_for_snapshot(&mut self, lane: usize) {
+        self.stop_following(lane);
+        self.want_snapshot(lane);
+    }
+
+    /// Makes a live lane a reader again that goes on where it is.
+    pub(super) fn read_again(&mut self, lane: usize, now: Now) {
+        self.stop_following(lane);
+        if let Some(reader) = self.lanes.get_mut(lane).and_then(|l| l.reader.as_mut()) {
+            reader.fell_back_at = Some(now.mono_ms);
+        }
+    }
+
+    fn stop_following(&mut self, lane: usize) {
         let Some(slot) = self.lanes.get(lane).map(|l| l.connection) else { return };
         self.hold_tails(slot);
         // First, so that the view stays.
         let at = self.positions.clone();
         self.read(lane, at);
         self.leave(lane);
-        self.want_snapshot(lane);
     }
 
     /// The lane of a connection with this name.

@@ -54,8 +54,11 @@ const LOGS_IN_QUEUE: usize = 4;
 /// Bounds of a shard.
 #[derive(Clone, Copy, Debug)]
 pub struct ShardLimits {
-    /// Most bytes that may wait for one connection; one more and it is too slow.
+    /// Most bytes that may wait for one connection: see [`ShardLimits::slow_grace_ms`].
     pub queue_bytes_max: usize,
+    /// A connection for which more waits goes back to catching up; for so long, then it is too slow. 0: it
+    /// is at once.
+    pub slow_grace_ms: u64,
     /// With so many bytes in the logs of its views, the shard wants no more events for now.
     pub backlog_bytes_max: usize,
     /// Most bytes a second that subscriptions of one tenant are sent while they catch up.
@@ -136,6 +139,8 @@ pub struct ShardStats {
     pub gaps: u64,
     /// Frames that were merged away for slow clients.
     pub conflated: u64,
+    /// Live subscriptions that went back to catching up, since their queue was full.
+    pub fell_back: u64,
     /// Bytes in the connections' own queues.
     pub queued_bytes: usize,
     /// Bytes in the logs of views, which some connections have still to be sent.
@@ -159,6 +164,7 @@ impl std::ops::AddAssign for ShardStats {
             caught_up,
             gaps,
             conflated,
+            fell_back,
             queued_bytes,
             backlog_bytes,
         } = other;
@@ -175,6 +181,7 @@ impl std::ops::AddAssign for ShardStats {
         self.caught_up += caught_up;
         self.gaps += gaps;
         self.conflated += conflated;
+        self.fell_back += fell_back;
         self.queued_bytes += queued_bytes;
         self.backlog_bytes += backlog_bytes;
     }
@@ -225,6 +232,8 @@ pub struct ShardCore {
     /// Connections whose own queue may be written.
     ready: VecDeque<usize>,
     notices: Vec<Notice>,
+    /// Connections whose queue has grown beyond its bound in this turn.
+    over: Vec<usize>,
     /// Events whose body a field list needed and that was broken; this shard found it first.
     broken: Vec<Arc<RoutedEvent>>,
     /// Buffers of views that have nothing to send.
@@ -267,6 +276,7 @@ impl ShardCore {
             dirty_large: VecDeque::new(),
             ready: VecDeque::new(),
             notices: Vec::new(),
+            over: Vec::new(),
             broken: Vec::new(),
             pool: Vec::new(),
             matched: Vec::new(),
@@ -309,6 +319,9 @@ impl ShardCore {
             }
             ShardItem::Tick(positions) => self.take_positions(&positions),
             ShardItem::Gap(reason, positions) => self.gap(reason, &positions, now),
+        }
+        if !self.over.is_empty() {
+            self.fall_back(now);
         }
     }
 
@@ -498,7 +511,7 @@ impl ShardCore {
         for &index in &view.queued {
             let Some(lane) = self.lanes.get_mut(index) else { continue };
             let Some(connection) = self.connections.get_mut(lane.connection) else { continue };
-            let told = (&mut self.stats, &mut self.notices);
+            let told = (&mut self.stats, &mut self.over);
             let conflates = lane.on_slow == OnSlow::Conflate;
             let slot = lane.connection;
             match event {

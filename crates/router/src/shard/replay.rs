@@ -71,12 +71,14 @@ pub(super) struct Reader {
     stamped_at: u64,
     /// The last mark that it was given.
     pub(super) mark: Option<(u64, Arc<Positions>)>,
+    /// When it ceased to be live, if it did so because its socket's queue was full.
+    pub(super) fell_back_at: Option<u64>,
 }
 
 impl Reader {
     fn at_positions(next: Positions) -> Self {
         let (unchecked, stage) = (Vec::new(), Stage::Reading);
-        Self { next, unchecked, replayed: 0, stage, stamped_at: 0, mark: None }
+        Self { next, unchecked, replayed: 0, stage, stamped_at: 0, mark: None, fell_back_at: None }
     }
 
     /// Whether it reads the log; else its snapshot is not through.
@@ -208,6 +210,7 @@ impl ShardCore {
             return None;
         }
         self.refill(now);
+        self.end_of_grace(now);
         self.feed_snapshots(now);
         let ready: Vec<usize> =
             self.replay.readers.iter().copied().filter(|lane| self.has_room(*lane)).collect();
@@ -532,8 +535,11 @@ impl ShardCore {
             let Some(reader) = lane.reader.take() else { continue };
             self.unread_view(view);
             self.join(index);
-            self.stats.caught_up += 1;
-            self.say(index, &Word::Live(&positions, reader.replayed), now);
+            // Who fell back was not told so either.
+            if reader.fell_back_at.is_none() {
+                self.stats.caught_up += 1;
+                self.say(index, &Word::Live(&positions, reader.replayed), now);
+            }
             let proves = self.connections.get(slot).is_some_and(|c| c.proves);
             if proves && self.framing(slot) == Some(Framing::WebSocket) {
                 let mark = self.live_mark(now);
@@ -542,6 +548,20 @@ impl ShardCore {
         }
         let lanes = &self.lanes;
         self.replay.readers.retain(|lane| lanes.get(*lane).is_some_and(|l| l.reader.is_some()));
+    }
+
+    /// Gives those up who fell back and are not live again in time.
+    fn end_of_grace(&mut self, now: Now) {
+        let over = now.mono_ms.saturating_sub(self.settings.limits.slow_grace_ms);
+        let slow = |lane: &usize| {
+            let lane = self.lanes.get(*lane)?;
+            let since = lane.reader.as_ref()?.fell_back_at?;
+            (since <= over).then_some(lane.connection)
+        };
+        let slow: Vec<usize> = self.replay.readers.iter().filter_map(slow).collect();
+        for slot in slow {
+            self.too_slow(slot);
+        }
     }
 
     /// The log has a gap for everybody: readers are told, and go on from where it ends.

@@ -20,6 +20,7 @@ pub(crate) fn cursor_key() -> CursorKey {
 pub(crate) fn settings(
     model: Model,
     queue_bytes_max: usize,
+    slow_grace_ms: u64,
     replay_bytes_per_second: u64,
 ) -> ShardSettings {
     ShardSettings {
@@ -27,6 +28,7 @@ pub(crate) fn settings(
         links: Arc::new(SelfLinks::new("https://vms.example.com/", HashMap::new())),
         limits: ShardLimits {
             queue_bytes_max,
+            slow_grace_ms,
             backlog_bytes_max: 1 << 20,
             replay_bytes_per_second,
         },

@@ -105,8 +105,9 @@ impl World {
         let mut random = StdRng::seed_from_u64(seed);
         let model = Model::vms();
         let bound = [8_000, 20_000, 100_000][random.random_range(0..3)];
+        let grace = [0, 500, 10_000][random.random_range(0..3)];
         let throttle = [20_000, 1 << 40][random.random_range(0..2)];
-        let settings = parts::settings(model.clone(), bound, throttle);
+        let settings = parts::settings(model.clone(), bound, grace, throttle);
         let definitions =
             DEFINITIONS.iter().map(|text| Arc::new(parts::definition(text))).collect();
         let any = parts::definition("acme * * *").types;
