@@ -34,6 +34,8 @@ const PAUSE: Duration = Duration::from_millis(100);
 const WARM: usize = 50;
 /// `gateway.queue_bytes_max`, as it comes.
 const QUEUE_BYTES_MAX: u64 = 128 << 10;
+/// A queue holds its bound and the message of the event that passed it (docs/adr/0013).
+const MESSAGE_MAX: u64 = COMMENT as u64 + 512;
 /// What the process may grow beside what waits: the allocator keeps what it had between two sizes.
 const SLACK: u64 = 8 << 20;
 /// How long anything may take.
@@ -215,7 +217,7 @@ pub(crate) async fn run() {
     }
     let figure = |name: &'static str| tokio::task::block_in_place(|| gateway.metric(name)).unwrap();
     let open = || figure("tidewire_connections");
-    let cap = STALLED as u64 * QUEUE_BYTES_MAX;
+    let cap = STALLED as u64 * (QUEUE_BYTES_MAX + MESSAGE_MAX);
     let (mut most, end) = (Most::default(), Instant::now() + PATIENCE);
     while open() > (SOCKETS - STALLED) as f64 {
         assert!(Instant::now() < end, "all that do not read are let go: {} open", open());
