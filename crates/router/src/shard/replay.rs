@@ -40,10 +40,10 @@ const CHUNK_BYTES: usize = 64 * 1024;
 const CHUNKS_BYTES: usize = 4 * 1024 * 1024;
 /// A turn scans at least so many records, and never fewer than twice what was applied since the last.
 const RECORDS_PER_TURN: usize = 4_096;
-/// With more than [`FEW_READERS`] passes begin at most so often: whoever comes in between is served by the
-/// next one.
+/// While readers come passes begin at most so often: whoever comes in between is served by the next one. So
+/// it is with more than [`FEW_READERS`].
 const COLLECT_MS: u64 = 50;
-/// So few readers are not waited for.
+/// So few readers, who have come before the last pass, need not wait for the next one.
 const FEW_READERS: usize = 64;
 
 /// What a reader is doing.
@@ -110,7 +110,10 @@ pub(super) struct Replay {
     /// Where the pass through the window has come to; empty between passes.
     pass: HashMap<Partition, NextOffset>,
     is_passing: bool,
+    /// When the next pass begins at the latest.
     next_pass_at: u64,
+    /// True if a reader has come since the last pass began.
+    has_come: bool,
     /// True once the queue of a reader's connection has been written since the last turn.
     pub(super) has_room: bool,
     recent: Recent,
@@ -149,6 +152,7 @@ impl Replay {
             pass: HashMap::new(),
             is_passing: false,
             next_pass_at: 0,
+            has_come: false,
             has_room: false,
             recent: Recent::default(),
             snapshots: 0,
@@ -168,6 +172,7 @@ impl ShardCore {
     pub(super) fn read_on(&mut self, index: usize, reader: Box<Reader>) {
         let Some(lane) = self.lanes.get_mut(index) else { return };
         lane.reader = Some(reader);
+        self.replay.has_come = true;
         // Cursors follow what waits, which may not move behind them any more.
         if let Some(connection) = self.connections.get_mut(lane.connection)
             && let Some(pending) = &mut connection.pending
@@ -219,8 +224,10 @@ impl ShardCore {
         }
         self.ask_history(&ready, now);
         if !self.replay.is_passing {
-            if now.mono_ms < self.replay.next_pass_at {
-                return self.next_turn();
+            let collects = self.replay.has_come || self.replay.readers.len() > FEW_READERS;
+            let early = self.replay.next_pass_at.saturating_sub(now.mono_ms);
+            if collects && early > 0 {
+                return self.next_turn().map(|turn| turn.min(early));
             }
             if !self.begin_pass(&ready, now) {
                 self.join_readers(now);
@@ -293,8 +300,8 @@ impl ShardCore {
         }
         self.replay.pass = pass;
         self.replay.is_passing = true;
-        let is_few = self.replay.readers.len() <= FEW_READERS;
-        self.replay.next_pass_at = now.mono_ms + if is_few { 0 } else { COLLECT_MS };
+        self.replay.has_come = false;
+        self.replay.next_pass_at = now.mono_ms + COLLECT_MS;
         self.replay.recent.clear();
         self.stats.window_passes += 1;
         true

@@ -244,12 +244,19 @@ impl Log {
         self.now_mut().parts[partition].epoch += 1;
     }
 
-    /// Another leader, who lacks the end of the log.
-    pub(crate) fn cut(&mut self, partition: usize, records: i64) {
+    /// The producer publishes anew what a leader has cut off.
+    pub(crate) fn append_anew(&mut self, number: usize) -> usize {
+        self.put(self.records[number].clone());
+        self.records.len() - 1
+    }
+
+    /// Another leader, who lacks the end of the log. Returns what was cut off, in order.
+    pub(crate) fn cut(&mut self, partition: usize, records: i64) -> Vec<usize> {
         let part = self.lives.last_mut().unwrap().parts.get_mut(partition).unwrap();
         let at = (part.end - records).max(part.start);
-        for (_, number) in part.now.split_off(&at) {
-            self.records[number].versions.1 = part.version;
+        let gone: Vec<usize> = part.now.split_off(&at).into_values().collect();
+        for number in &gone {
+            self.records[*number].versions.1 = part.version;
         }
         part.epochs.retain(|(_, begins)| *begins < at);
         part.end = at;
@@ -257,6 +264,7 @@ impl Log {
         part.version += 1;
         part.cuts.push(at);
         part.cut_epochs.push(part.epoch);
+        gone
     }
 
     pub(crate) fn retain_from(&mut self, partition: usize, offset: i64) {

@@ -48,14 +48,7 @@ impl World {
                 if self.harsh
                     && self.replicas.iter().flatten().all(|r| r.knows_epoch(partition)) =>
             {
-                let records = self.random.random_range(1..12);
-                self.log.cut(partition, records);
-                // Markers do not show their epoch: behind markers alone a position of before would look good.
-                self.log.append(partition, "other", "Voyage", 1, Operation::Update, 10);
-                let log = &self.log;
-                for known in self.objects.values_mut() {
-                    known.retain(|number| log.records[*number].versions.1 == usize::MAX);
-                }
+                self.cut_log(partition);
             }
             22..34 if self.harsh => {
                 let part = &self.log.now().parts[partition];
@@ -69,6 +62,30 @@ impl World {
                 self.homes.clear();
             }
             _ => {}
+        }
+    }
+
+    /// A leader that lacks the end of the log; half of the time the producers publish anew what is gone.
+    fn cut_log(&mut self, partition: usize) {
+        let records = self.random.random_range(1..12);
+        let gone = self.log.cut(partition, records);
+        // Markers do not show their epoch: behind markers alone a position of before would look good.
+        self.log.append(partition, "other", "Voyage", 1, Operation::Update, 10);
+        let log = &self.log;
+        for known in self.objects.values_mut() {
+            known.retain(|number| log.records[*number].versions.1 == usize::MAX);
+        }
+        if self.chance(2) {
+            return;
+        }
+        for number in gone {
+            let rec = self.log.records[number].clone();
+            if !rec.is_repeat {
+                let anew = self.log.append_anew(number);
+                if rec.tenant == "acme" {
+                    self.objects.entry((rec.object_type, rec.key)).or_default().push(anew);
+                }
+            }
         }
     }
 }
