@@ -208,6 +208,7 @@ async fn a_documented_path_is_the_subscription_zero() {
     assert_eq!(message["dataloyObject"]["comments"], "x");
     v1.subscribe(&json!({"id":"more","objectType":"Vessel"})).await;
     drop(v1);
+    V1::open(&world, 1, &token).await.has_read(&first).await;
     let cursor = subscribed["cursor"].as_str().unwrap();
     let wish = format!("Voyage/U/1?lastEventId={cursor}");
     let mut v1 = V1::welcomed(V1::wish(&world, 1, &object_path(&wish, "-"), &token)).await;
@@ -260,6 +261,7 @@ async fn a_replica_that_stops_says_goaway_behind_a_last_cursor() {
     assert_eq!(v1.closed().await, (4200, "drain".to_owned()));
     let missed = world.post(&tenant, &update("Voyage", 1, "y")).await;
     let mut v1 = V1::open(&world, 1, &token).await;
+    v1.has_read(&missed).await;
     v1.subscribe(&json!({"id":"a","objectType":"Voyage","from":last["cursor"]})).await;
     assert_eq!(
         v1.expect("event").await["id"],

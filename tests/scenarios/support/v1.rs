@@ -79,6 +79,12 @@ impl V1 {
         word
     }
 
+    /// Waits until the replica has read a change: who resumes then is replayed it.
+    pub(crate) async fn has_read(&mut self, id: &str) {
+        self.say(&serde_json::json!({"type":"await","id":id})).await;
+        assert_eq!(self.expect("reached").await["id"], id);
+    }
+
     /// Expects an error with this status whose text holds this; gives the `sub`.
     pub(crate) async fn refused(&mut self, status: u16, part: &str) -> Option<String> {
         let error = self.expect("error").await;
