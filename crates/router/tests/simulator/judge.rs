@@ -69,6 +69,9 @@ pub(crate) struct Judge {
     /// How far it had come on connections before: a position that was kept may be later than the one that
     /// the last connection began with.
     reached: BTreeMap<i32, Mark>,
+    /// A connection before went on from a gap: what its client proved then is not known here, and a store
+    /// that fails over may bring it back.
+    is_vague: bool,
     /// It was sent what is not in the log any more: a gap has to follow.
     awaits_gap: bool,
     /// Whether its field list was ever changed; else an event that comes again has the same bytes.
@@ -113,6 +116,7 @@ impl Judge {
             conflates,
             place: Place::unknown(),
             reached: BTreeMap::new(),
+            is_vague: false,
             awaits_gap: false,
             mask_changed: false,
             bytes: HashMap::new(),
@@ -129,6 +133,7 @@ impl Judge {
     /// A connection starts at a place that was told from inside: what is before it is not owed.
     pub(crate) fn start(&mut self, place: Place) {
         self.place = place;
+        self.is_vague = false;
         self.is_unsure = false;
         self.awaits_gap = false;
         self.reached.clear();
@@ -333,7 +338,12 @@ impl Judge {
                 *reached = mark;
             }
         }
-        self.place.marks.clone_from(&self.reached);
+        self.is_vague |= self.place.loose;
+        if self.is_vague {
+            self.place.loose = true;
+        } else {
+            self.place.marks.clone_from(&self.reached);
+        }
         let contradicted = |(partition, position): (Partition, Position)| {
             let part =
                 life.map(|life| &log.lives[life].parts[usize::try_from(partition.0).unwrap()]);
