@@ -334,7 +334,7 @@ impl Judge {
         }
         for (partition, mark) in std::mem::take(&mut self.place.marks) {
             let reached = self.reached.entry(partition).or_insert(mark);
-            if reached.next < mark.next {
+            if (reached.version, reached.next) < (mark.version, mark.next) {
                 *reached = mark;
             }
         }
