@@ -35,7 +35,7 @@ impl Default for ScriptLimits {
     fn default() -> Self {
         Self {
             operations_max: 1_000_000,
-            cpu_max: Duration::from_millis(80),
+            cpu_max: Duration::from_millis(70),
             string_bytes_max: 256 * 1024,
             array_max: 10_000,
             map_max: 1_000,
