@@ -3,20 +3,26 @@
 # checker judges what was owed and what came. Arguments: `ci` (about five minutes; also a part of `make test`) or
 # `long` (half an hour), then any of --seed, --events, --rate, --sockets, --kills with a number. What a run
 # leaves is in target/faults/<size>: summary.md, faults.log, account.log, report.json, and the logs.
+# `storm` drops 10,000 sockets at once instead (a minute; --sockets says how many), and prints its figures.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 size=${1:-long}
 [ "$#" = 0 ] || shift
 case $size in
-    ci) test=the_small_run_loses_nothing ;;
-    long) test=the_long_run_loses_nothing ;;
+    ci) tests=(the_small_run_loses_nothing) ;;
+    long) tests=(the_long_run_loses_nothing) ;;
+    storm) tests=(a_large_storm_from_the_window_loses_nothing a_large_storm_from_kafka_loses_nothing) ;;
     *)
-        echo "faults: the size is 'ci' or 'long', not '$size'" >&2
+        echo "faults: the size is 'ci', 'long' or 'storm', not '$size'" >&2
         exit 64
         ;;
 esac
 while [ "$#" -gt 0 ]; do
+    if [ "$size" = storm ] && [ "$1" != --sockets ]; then
+        echo "faults: a storm takes --sockets, not '$1'" >&2
+        exit 64
+    fi
     case $1 in
         --seed | --events | --rate | --sockets | --kills) ;;
         *)
@@ -43,4 +49,4 @@ scripts/test-setup.sh
 cargo build --release --locked $TIDEWIRE_CARGO_FLAGS --workspace
 # shellcheck disable=SC2086 # flags are words
 exec cargo test --release --locked $TIDEWIRE_CARGO_FLAGS -p tidewire-tests --test faults -- \
-    --include-ignored --exact --nocapture "$test"
+    --include-ignored --exact --nocapture "${tests[@]}"

@@ -39,6 +39,11 @@ pub(crate) struct Bed {
 impl Bed {
     /// `None`, and a loud word, where a part can't be had.
     pub(crate) fn start(brokers: usize) -> Option<Self> {
+        Self::start_with(brokers, &[])
+    }
+
+    /// The same with settings of the gateways.
+    pub(crate) fn start_with(brokers: usize, own: &[(&str, String)]) -> Option<Self> {
         let redis = Redis::start().expect("redis starts")?;
         let kafka = Kafka::start(brokers).expect("the brokers start")?;
         let topics = Topics::new(&kafka.bootstrap(), i32::try_from(brokers).unwrap());
@@ -62,11 +67,12 @@ impl Bed {
             ("model.self_base_url", "https://vms.example.com".to_owned()),
             ("log.level", "info".to_owned()),
         ];
-        let gateway = [
+        let mut gateway = vec![
             ("redis.url", redis.url()),
             ("rights.default", "open".to_owned()),
             ("gateway.drain_window", format!("{}s", DRAIN_WINDOW.as_secs())),
         ];
+        gateway.extend_from_slice(own);
         let start = |binary, settings: &[(&str, String)]| {
             let settings = common.iter().chain(settings);
             let variable =

@@ -3,8 +3,9 @@
 //! came.
 //!
 //! `cargo test` runs the small one (test binaries run one after the other, so that it has the machine for
-//! itself). `make faults` runs the long one; `make faults SIZE=ci` the small one alone. Both take their figures from the environment where
-//! it has them: `TIDEWIRE_FAULTS_SEED`, `_EVENTS`, `_RATE`, `_SOCKETS`, `_KILLS`.
+//! itself). `make faults` runs the long one; `make faults SIZE=ci` the small one alone. Both take their figures
+//! from the environment where it has them: `TIDEWIRE_FAULTS_SEED`, `_EVENTS`, `_RATE`, `_SOCKETS`, `_KILLS`.
+//! `make faults SIZE=storm` drops 10,000 sockets at once instead of the 1,000 of the tests; `_SOCKETS` there too.
 #![expect(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -19,6 +20,8 @@ mod lanes;
 mod plan;
 mod rolling;
 mod run;
+mod stalled;
+mod storm;
 mod summary;
 mod topics;
 
@@ -26,6 +29,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use plan::Size;
+use storm::Source;
 
 /// The number that the environment has for this, or the other one.
 fn figure(name: &str, otherwise: u64) -> u64 {
@@ -85,9 +89,53 @@ fn the_long_run_loses_nothing() {
     });
 }
 
-#[test]
-fn a_rolling_restart_loses_nothing() {
+fn block_on<T>(work: impl Future<Output = T>) -> T {
     let _alone = alone();
     let mut runtime = tokio::runtime::Builder::new_multi_thread();
-    runtime.worker_threads(2).enable_all().build().unwrap().block_on(rolling::run());
+    runtime.worker_threads(2).enable_all().build().unwrap().block_on(work)
+}
+
+#[test]
+fn a_rolling_restart_loses_nothing() {
+    block_on(rolling::run());
+}
+
+#[test]
+fn sockets_that_do_not_read_harm_nobody() {
+    block_on(stalled::run());
+}
+
+#[test]
+fn a_storm_from_the_window_loses_nothing() {
+    let _ = block_on(storm::run(1_000, Source::Window));
+}
+
+#[test]
+fn a_storm_from_kafka_loses_nothing() {
+    let _ = block_on(storm::run(1_000, Source::Kafka));
+}
+
+#[test]
+#[ignore = "while few catch up a pass begins for whoever comes: one for each of a paced storm"]
+fn a_storm_reads_the_window_as_often_for_many_as_for_few() {
+    let Some(storm) = block_on(storm::run(1_000, Source::Window)) else { return };
+    let storm::Passes { passes, bound } = storm;
+    assert!(passes <= bound, "{passes} passes over the window, at most {bound}");
+}
+
+/// Of `make faults SIZE=storm`.
+fn large() -> usize {
+    usize::try_from(figure("SOCKETS", 10_000)).unwrap()
+}
+
+#[test]
+#[ignore = "ten thousand sockets: make faults SIZE=storm"]
+fn a_large_storm_from_the_window_loses_nothing() {
+    let _ = block_on(storm::run(large(), Source::Window));
+}
+
+#[test]
+#[ignore = "ten thousand sockets: make faults SIZE=storm"]
+fn a_large_storm_from_kafka_loses_nothing() {
+    let _ = block_on(storm::run(large(), Source::Kafka));
 }

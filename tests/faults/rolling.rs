@@ -21,7 +21,7 @@ use crate::bed::{Bed, DRAIN_WINDOW, GATEWAYS, PRODUCER};
 
 const SOCKETS: usize = 5_000;
 /// Each socket looks at one of them.
-const OBJECTS: usize = 100;
+pub(crate) const OBJECTS: usize = 100;
 /// A user has at most 5,000 sockets by default.
 const USERS: usize = 10;
 /// Between two changes.
@@ -149,7 +149,7 @@ impl Crowd {
 }
 
 /// Posts one change of each of these objects; gives their ids.
-fn post(capture: SocketAddr, token: &str, objects: &[usize]) -> Vec<String> {
+pub(crate) fn post(capture: SocketAddr, token: &str, objects: &[usize]) -> Vec<String> {
     let line = |object: &usize| {
         format!(
             r#"{{"objectType":"Voyage","key":{object},"operation":"U","new":{{"key":{object}}}}}"#
@@ -169,7 +169,7 @@ fn post(capture: SocketAddr, token: &str, objects: &[usize]) -> Vec<String> {
 }
 
 /// Changes all objects in turn until told to stop; gives the ids by object.
-fn produce(
+pub(crate) fn produce(
     capture: SocketAddr,
     token: &str,
     stop: &watch::Receiver<bool>,

@@ -199,7 +199,6 @@ async fn who_does_not_merge_is_closed_and_resumes() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "more than a queue in one turn closes a client, whatever it reads"]
 async fn a_burst_is_merged_too() {
     let Some(world) = World::start(Setup::default()) else { return };
     let tenant = world.tenant();
@@ -216,7 +215,6 @@ async fn a_burst_is_merged_too() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "more than a queue in one turn closes a client, whatever it reads"]
 async fn a_burst_does_not_close_who_reads() {
     let Some(world) = World::start(Setup::default()) else { return };
     let tenant = world.tenant();

@@ -93,7 +93,6 @@ async fn of_a_key_a_list_and_a_type() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "a snapshot is given to whoever has the name when it comes"]
 async fn a_name_that_is_used_again_at_once_gets_its_own_snapshot() {
     let Some(world) = World::shared() else { return };
     let tenant = world.tenant();

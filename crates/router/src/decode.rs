@@ -44,7 +44,14 @@ pub(crate) fn decode(
     let tenant = percent_encode(&key.tenant);
     let raw_object = percent_encode(&key.key);
     let wanted = interest.wanted(&tenant, key.object_type, &raw_object, &header.owners);
-    let Some(wanted) = wanted else { return Ok(Decoded::Unwanted) };
+    let Some(wanted) = wanted else {
+        if interest.is_empty() {
+            // Before anybody has come, while the window is being filled: what is published again later is
+            // known then, whoever comes.
+            recent.judge(raw_key, &header);
+        }
+        return Ok(Decoded::Unwanted);
+    };
     let mut shards = wanted.direct | wanted.named;
     // Capture has read the images: its list of owners is whole. Of another producer's records the
     // shards look into the images themselves, and share one parse.

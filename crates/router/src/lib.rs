@@ -35,7 +35,7 @@ pub use links::SelfLinks;
 pub use router::{Poison, Routed, Router, RouterStats, ShardItem};
 pub use shard::{
     Detached, HistoryOutcome, HistoryReply, Keep, Notice, Now, Proof, ShardCore, ShardLimits,
-    ShardSettings, ShardStats, Sink, Snapshot, Want, Written,
+    ShardSettings, ShardStats, Sink, Snapshot, SnapshotId, Want, Written,
 };
 pub use view::{ConnectionId, Framing, OnSlow, Opening, Start, SubId, Subscription};
 pub use window::{Found, Window};

@@ -187,9 +187,9 @@ impl SendQueue {
         bytes
     }
 
-    /// A subscription ended: nothing is merged with its frames any more, and its lane may be given anew.
-    /// Looks at the whole queue.
-    pub(crate) fn remove_lane(&mut self, lane: usize) {
+    /// Nothing is merged any more with the frames of a subscription that wait: it has ended and its lane may be
+    /// given anew, or what follows says that they have been sent. Looks at the whole queue.
+    pub(crate) fn keep_in_place(&mut self, lane: usize) {
         if let Some(merging) = &mut self.merging {
             merging.events.forget_lane(lane);
         }

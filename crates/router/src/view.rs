@@ -148,7 +148,7 @@ pub enum Start {
     At(Arc<Positions>),
     /// At the router's positions, after a gap: what it asked for cannot be had.
     Gap(v1::GapReason),
-    /// Where the snapshot ends that is being taken: see [`crate::ShardCore::snapshot`].
+    /// Where the snapshot ends that is asked for: see [`crate::Want::Snapshot`].
     Snapshot,
 }
 
@@ -233,6 +233,8 @@ pub(crate) struct View {
     pub(crate) stamped_at: u64,
     /// True while events wait for the mark or cursor behind them.
     pub(crate) unstamped: bool,
+    /// True while the log is so long that the shard counts it.
+    pub(crate) is_long: bool,
 }
 
 impl View {
@@ -253,6 +255,7 @@ impl View {
             readers: 0,
             stamped_at: 0,
             unstamped: false,
+            is_long: false,
         }
     }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tidewire_event::{FrameId, Positions, TopicId};
 use tidewire_fields::FieldMask;
 use tidewire_log::HistoryRequest;
-use tidewire_router::{RoutedEvent, ShardIndex, SubId};
+use tidewire_router::{RoutedEvent, ShardIndex, SnapshotId, SubId};
 use tidewire_wire::definition::Definition;
 use tidewire_wire::error::CloseCode;
 
@@ -26,7 +26,7 @@ pub trait Client: Send + Sync {
     fn on_proof(&self, _positions: &Arc<Positions>, _busy: bool) {}
 
     /// A subscription waits for a snapshot: [`crate::Command::Snapshot`] answers, whatever comes of it.
-    fn on_snapshot_wanted(&self, _sub: Option<&SubId>, _definition: &Arc<Definition>) {}
+    fn on_snapshot_wanted(&self, _snapshot: SnapshotId, _definition: &Arc<Definition>) {}
 
     /// When [`Client::on_time`] wants to be called, in seconds since the Unix epoch.
     fn wants_time_at(&self) -> i64 {

@@ -12,7 +12,7 @@ use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 use mio::{Poll, Waker};
 use tidewire_router::{
     ConnectionId, Detached, HistoryReply, ShardCore, ShardIndex, ShardItem, ShardSettings,
-    ShardStats, Snapshot, SubId,
+    ShardStats, Snapshot, SnapshotId,
 };
 use tidewire_runtime::Tasks;
 use tidewire_wire::error::{CloseCode, Refusal};
@@ -37,7 +37,7 @@ pub enum Command {
     /// What was asked of the desk of history.
     History(Box<HistoryReply>),
     /// The snapshot that a subscription waits for, or why there is none.
-    Snapshot(ConnectionId, Option<SubId>, Box<Result<Snapshot, Refusal>>),
+    Snapshot(ConnectionId, SnapshotId, Box<Result<Snapshot, Refusal>>),
     /// A text message for one client, which is no event stream.
     Tell(ConnectionId, Vec<u8>),
     /// Closes one connection as a drain does: told to come back after a time between this and twice this.
@@ -77,7 +77,7 @@ impl fmt::Debug for Command {
             Self::Writable(id) => write!(f, "Writable({id:?})"),
             Self::Close(id, code) => write!(f, "Close({id:?}, {code:?})"),
             Self::History(reply) => write!(f, "History({:?})", reply.request),
-            Self::Snapshot(id, sub, _) => write!(f, "Snapshot({id:?}, {sub:?})"),
+            Self::Snapshot(id, snapshot, _) => write!(f, "Snapshot({id:?}, {snapshot:?})"),
             Self::Tell(id, json) => write!(f, "Tell({id:?}, {})", json.len()),
             Self::Restart(id, retry) => write!(f, "Restart({id:?}, {retry:?})"),
             Self::Drain { window, .. } => write!(f, "Drain({window:?})"),

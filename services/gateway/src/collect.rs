@@ -62,6 +62,7 @@ impl Collector {
             (&metrics.caught_up, &mut before.caught_up, total.caught_up),
             (&metrics.subscription_gaps, &mut before.gaps, total.gaps),
             (&metrics.conflated, &mut before.conflated, total.conflated),
+            (&metrics.fell_back, &mut before.fell_back, total.fell_back),
             (&metrics.history_reads, &mut seen.history_reads, shared.history.reads()),
         ] {
             metric.add(grown(before, now));

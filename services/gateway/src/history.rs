@@ -90,6 +90,20 @@ struct Cached {
     read_at: Instant,
 }
 
+impl Cached {
+    /// Whether it is what the request asks for: also a segment in whose middle it begins, which a reader
+    /// comes to whose socket took only a part of it.
+    fn answers(&self, request: HistoryRequest) -> bool {
+        match &self.outcome {
+            HistoryOutcome::Segment(segment) if self.request.partition == request.partition => {
+                let from = request.from.next;
+                segment.from() <= from && from < segment.to().next
+            }
+            _ => self.request == request,
+        }
+    }
+}
+
 struct HistoryThread {
     seat: HistorySeat,
     log: Box<dyn LogHistory>,
@@ -125,7 +139,7 @@ impl HistoryThread {
 
     fn find(&mut self, request: HistoryRequest) -> HistoryOutcome {
         self.cached.retain(|cached| cached.read_at.elapsed() < CACHED_FOR);
-        if let Some(cached) = self.cached.iter().find(|cached| cached.request == request) {
+        if let Some(cached) = self.cached.iter().find(|cached| cached.answers(request)) {
             return cached.outcome.clone();
         }
         self.seat.reads.fetch_add(1, Ordering::Relaxed);

@@ -10,7 +10,7 @@ use std::time::Duration;
 use tidewire_event::{NextOffset, Position, Positions};
 use tidewire_log::{HistoryAnswer, HistoryRequest, LogHistory};
 use tidewire_model::Model;
-use tidewire_router::{ConnectionId, Fold, FoldTooLarge, Snapshot, SubId};
+use tidewire_router::{ConnectionId, Fold, FoldTooLarge, Snapshot, SnapshotId};
 use tidewire_sockets::{Command, ShardHandle};
 use tidewire_wire::definition::Definition;
 use tidewire_wire::error::Refusal;
@@ -103,13 +103,13 @@ impl Snapshots {
         shared: &Arc<Shared>,
         shard: ShardHandle,
         id: ConnectionId,
-        sub: Option<SubId>,
+        snapshot: SnapshotId,
         definition: Arc<Definition>,
     ) {
         let shared = Arc::clone(shared);
         shared.runtime.clone().spawn(async move {
             let outcome = shared.snapshots.take(&shared, definition).await;
-            deliver(&shard, Command::Snapshot(id, sub, Box::new(outcome)));
+            deliver(&shard, Command::Snapshot(id, snapshot, Box::new(outcome)));
         });
     }
 

@@ -14,7 +14,7 @@ use tidewire_auth::{TokenError, unix_now};
 use tidewire_event::{Cursor, Tenant};
 use tidewire_fields::FieldMask;
 use tidewire_rights::{PermissionClass, Principal};
-use tidewire_router::{ConnectionId, OnSlow, Start, SubId, Subscription};
+use tidewire_router::{ConnectionId, OnSlow, SnapshotId, Start, SubId, Subscription};
 use tidewire_sockets::{Client, Closed, Command, Reaction, ShardHandle};
 use tidewire_wire::definition::Definition;
 use tidewire_wire::error::{CloseCode, Refusal};
@@ -106,7 +106,6 @@ impl V1Client {
             v1::Start::Now => Start::Now,
             v1::Start::Cursor(cursor) => start_at(&self.shared, &tenant, cursor)?,
         };
-        let takes_snapshot = matches!(start, Start::Snapshot);
         let subscription = Subscription {
             definition: Arc::clone(&definition),
             mask,
@@ -125,11 +124,7 @@ impl V1Client {
         }
         drop(rights);
         self.registered.subscribed(&request.id, &definition);
-        self.subscriptions.lock().insert(Arc::clone(&request.id), Arc::clone(&definition));
-        if takes_snapshot {
-            let shard = self.shard.clone();
-            Snapshots::start(&self.shared, shard, self.id, Some(request.id), definition);
-        }
+        self.subscriptions.lock().insert(request.id, definition);
         Ok(())
     }
 
@@ -269,10 +264,10 @@ impl Client for V1Handle {
         count_closed(&self.0.shared, why);
     }
 
-    fn on_snapshot_wanted(&self, sub: Option<&SubId>, definition: &Arc<Definition>) {
+    fn on_snapshot_wanted(&self, snapshot: SnapshotId, definition: &Arc<Definition>) {
         let client = &self.0;
-        let (shard, sub) = (client.shard.clone(), sub.cloned());
-        Snapshots::start(&client.shared, shard, client.id, sub, Arc::clone(definition));
+        let (shard, definition) = (client.shard.clone(), Arc::clone(definition));
+        Snapshots::start(&client.shared, shard, client.id, snapshot, definition);
     }
 
     fn wants_time_at(&self) -> i64 {

@@ -242,6 +242,7 @@ fn options(
         },
         limits: ShardLimits {
             queue_bytes_max: gateway.queue_bytes_max,
+            slow_grace_ms: u64::try_from(gateway.slow_grace.as_millis()).unwrap_or(u64::MAX),
             backlog_bytes_max: BACKLOG_BYTES_MAX,
             replay_bytes_per_second: gateway.replay_bytes_per_second as u64,
         },

@@ -130,6 +130,7 @@ fn gateway(surroundings: &Surroundings, registry: &Registry, tasks: &Tasks) -> G
             },
             limits: ShardLimits {
                 queue_bytes_max: 131_072,
+                slow_grace_ms: 0,
                 backlog_bytes_max: 1 << 20,
                 replay_bytes_per_second: 16 << 20,
             },

@@ -14,6 +14,7 @@ pub struct Gateway {
     pub frame_bytes_max: usize,
     pub message_bytes_max: usize,
     pub queue_bytes_max: usize,
+    pub slow_grace: Duration,
     pub not_sent_low_water: u32,
     pub ping_interval: Duration,
     pub pong_timeout: Duration,
@@ -50,6 +51,7 @@ pub(super) fn gateway(r: &Reader) -> Gateway {
         frame_bytes_max: r.size("gateway.frame_bytes_max", 1024..=kib(16 * 1024)),
         message_bytes_max: r.size("gateway.message_bytes_max", 1024..=kib(16 * 1024)),
         queue_bytes_max: r.size("gateway.queue_bytes_max", kib(4)..=kib(64 * 1024)),
+        slow_grace: r.duration("gateway.slow_grace", seconds(0)..=seconds(300)),
         not_sent_low_water: u32::try_from(low_water).unwrap_or(u32::MAX),
         ping_interval: r.duration("gateway.ping_interval", seconds(1)..=seconds(600)),
         pong_timeout: r.duration("gateway.pong_timeout", seconds(1)..=seconds(300)),
@@ -59,8 +61,7 @@ pub(super) fn gateway(r: &Reader) -> Gateway {
         cursor_secret_file: r.file("gateway.cursor_secret_file"),
         window_bytes_max: r.size("gateway.window_bytes_max", kib(64)..=kib(64 << 20)),
         window_fill_records: r.number("gateway.window_fill_records", 0..=100_000_000),
-        replay_bytes_per_second: r
-            .size("gateway.replay_bytes_per_second", kib(64)..=kib(64 << 20)),
+        replay_bytes_per_second: r.size("gateway.replay_bytes_per_second", kib(64)..=kib(64 << 20)),
         snapshot_objects_max: r.number("gateway.snapshot_objects_max", 1..=10_000_000),
         snapshot_bytes_max: r.size("gateway.snapshot_bytes_max", kib(64)..=kib(4 << 20)),
         subscriptions_per_connection_max: r

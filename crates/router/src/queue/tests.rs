@@ -151,7 +151,7 @@ fn a_lane_that_ended_is_forgotten() {
         put(&mut queue, 1, 1, U, "b");
         put(&mut queue, 0, 2, U, "c");
         queue.advance(advance);
-        queue.remove_lane(0);
+        queue.keep_in_place(0);
         put(&mut queue, 0, 2, U, "new");
         put(&mut queue, 1, 1, U, "d");
         assert_eq!(all(&mut queue), expected);
@@ -175,7 +175,7 @@ fn empty_places_stay_few() {
 #[test]
 fn a_plain_queue_has_no_index() {
     let mut queue = queue(&["abc", "de"]);
-    queue.remove_lane(0);
+    queue.keep_in_place(0);
     assert!(queue.merging.is_none());
 }
 
@@ -255,7 +255,7 @@ impl Naive {
         out
     }
 
-    fn remove_lane(&mut self, lane: usize) {
+    fn keep_in_place(&mut self, lane: usize) {
         for frame in &mut self.frames {
             if frame.object.is_some_and(|(l, _)| l == lane) {
                 frame.object = None;
@@ -312,8 +312,8 @@ impl Both {
                 self.real.advance(n);
             }
             Step::RemoveLane(lane) => {
-                self.real.remove_lane(lane);
-                self.naive.remove_lane(lane);
+                self.real.keep_in_place(lane);
+                self.naive.keep_in_place(lane);
                 self.generations[lane] += 1;
                 self.source.retain(|(l, _), _| *l != lane);
             }

@@ -17,7 +17,7 @@ use crate::view::{ConnectionId, Framing, Opening, Subscription};
 /// upon a slot that was removed after the notice was made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Notice {
-    /// More waits for the connection than its bound; said once. It gets no further frames: close it.
+    /// The connection could not be sent what it is owed; said once. It gets no further frames: close it.
     Slow(usize),
     /// The sink failed: the stream is dead.
     Failed(usize),
@@ -58,7 +58,9 @@ pub(super) struct Pending {
     pub(super) waiting: bool,
     /// True while it stands in the list of queues to write.
     listed: bool,
-    /// True once the bound was passed: nothing more is put in, so that what is owed has no hole.
+    /// True once the bound was passed; until the end of the turn its subscriptions are given events still.
+    over: bool,
+    /// True once nothing more is put in, so that what is owed has no hole.
     pub(super) slow: bool,
     /// True once a closing connection was sent everything.
     pub(super) drained: bool,
@@ -69,12 +71,13 @@ impl Connection {
         self.pending.as_ref().map_or(0, |p| p.queue.bytes())
     }
 
-    /// Puts whole frames into the queue with `put`, unless the connection is too slow already.
+    /// Puts whole frames into the queue with `put`, unless the connection is too slow already. Beyond the
+    /// bound it is put on the list of those that [`ShardCore::fall_back`] sees to.
     pub(super) fn push(
         &mut self,
         slot: usize,
         bytes_max: usize,
-        (stats, notices): (&mut ShardStats, &mut Vec<Notice>),
+        (stats, over): (&mut ShardStats, &mut Vec<usize>),
         put: impl FnOnce(&mut SendQueue),
     ) {
         let Some(pending) = self.pending.as_mut().filter(|p| !p.slow) else { return };
@@ -82,9 +85,8 @@ impl Connection {
         put(&mut pending.queue);
         // Merging may have made it shorter.
         stats.queued_bytes = stats.queued_bytes + pending.queue.bytes() - before;
-        if pending.queue.bytes() > bytes_max {
-            pending.slow = true;
-            notices.push(Notice::Slow(slot));
+        if pending.queue.bytes() > bytes_max && !std::mem::replace(&mut pending.over, true) {
+            over.push(slot);
         }
     }
 }
@@ -122,7 +124,7 @@ impl ShardCore {
     pub(super) fn enqueue(&mut self, slot: usize, frames: Arc<[u8]>) {
         let bytes_max = self.settings.limits.queue_bytes_max;
         if let Some(connection) = self.connections.get_mut(slot) {
-            let told = (&mut self.stats, &mut self.notices);
+            let told = (&mut self.stats, &mut self.over);
             connection.push(slot, bytes_max, told, |queue| queue.push(frames));
         }
     }
@@ -138,11 +140,37 @@ impl ShardCore {
     }
 
     /// Says that more is owed to a connection than it may have; its queue takes nothing from here on.
-    fn too_slow(&mut self, slot: usize) {
+    pub(super) fn too_slow(&mut self, slot: usize) {
         let Some(connection) = self.connections.get_mut(slot) else { return };
         if let Some(pending) = connection.pending.as_mut().filter(|p| !p.slow) {
             pending.slow = true;
             self.notices.push(Notice::Slow(slot));
+        }
+    }
+
+    /// Lets those go back to reading whose queue has grown beyond its bound: what they are owed from here on
+    /// they are given as fast as they take it. Who is not live again within the grace is too slow
+    /// ([`ShardCore::end_of_grace`]); so is at once who has no live subscription that could go back.
+    pub(super) fn fall_back(&mut self, now: Now) {
+        let limits = self.settings.limits;
+        for slot in std::mem::take(&mut self.over) {
+            let Some(connection) = self.connections.get_mut(slot) else { continue };
+            let Some(pending) = connection.pending.as_mut().filter(|p| p.over && !p.slow) else {
+                continue;
+            };
+            pending.over = false;
+            let bytes = pending.queue.bytes();
+            let lanes = connection.lanes.clone();
+            let is_live = |lane: &usize| self.lanes.get(*lane).is_some_and(|l| l.live);
+            let live: Vec<usize> = lanes.into_iter().filter(is_live).collect();
+            if limits.slow_grace_ms == 0 || live.is_empty() && bytes > 2 * limits.queue_bytes_max {
+                self.too_slow(slot);
+                continue;
+            }
+            for lane in live {
+                self.stats.fell_back += 1;
+                self.read_again(lane, now);
+            }
         }
     }
 
@@ -237,8 +265,14 @@ impl ShardCore {
             queue.push(Arc::from(rest));
         }
         self.stats.queued_bytes += rest.len();
-        connection.pending =
-            Some(Box::new(Pending { queue, waiting, listed: false, slow: false, drained: false }));
+        connection.pending = Some(Box::new(Pending {
+            queue,
+            waiting,
+            listed: false,
+            over: false,
+            slow: false,
+            drained: false,
+        }));
         let bytes_max = self.settings.limits.queue_bytes_max;
         for at in 0.. {
             let Some(connection) = self.connections.get(slot) else { return };

@@ -52,6 +52,8 @@ pub(super) struct Far {
     void: bool,
     not_before: u64,
     recent: Recent,
+    /// What came and is not scanned to its end yet.
+    segment: Option<Arc<Segment>>,
 }
 
 impl ShardCore {
@@ -70,7 +72,9 @@ impl ShardCore {
         let partitions: Vec<(Partition, Position)> = self.positions.iter().collect();
         for (partition, end) in partitions {
             let far = self.replay.far.get(&partition);
-            if far.is_some_and(|far| far.asked || now.mono_ms < far.not_before) {
+            let is_busy =
+                |far: &Far| far.asked || far.segment.is_some() || now.mono_ms < far.not_before;
+            if far.is_some_and(is_busy) {
                 continue;
             }
             let start = self.settings.window.start(partition).unwrap_or(end.next).min(end.next);
@@ -114,24 +118,38 @@ impl ShardCore {
                 self.gap_behind(partition, from, *next, *reason, now);
             }
             HistoryOutcome::Segment(segment) => {
-                let Some(end) = self.positions.get(partition) else { return };
                 for lane in &self.replay.readers {
                     let reader = self.lanes.get_mut(*lane).and_then(|lane| lane.reader.as_mut());
                     if let Some(reader) = reader.filter(|reader| reader.at(partition) == from) {
                         reader.unchecked.retain(|unchecked| *unchecked != partition);
                     }
                 }
-                let mut recent = std::mem::take(&mut far.recent);
-                let mut at = from.next;
-                while at < segment.to().next && at < end.next {
-                    at = self.scan(segment, at, end, &mut recent, now).0;
-                }
-                if let Some(far) = self.replay.far.get_mut(&partition) {
-                    far.recent = recent;
-                    far.at = at.0;
-                }
+                // Scanned in this turn's `replay`: by then what waits may have been written.
+                far.segment = Some(Arc::clone(segment));
+                self.replay.has_room = true;
             }
         }
+    }
+
+    /// Scans what came from Kafka; true if there is more to scan once what it gave is written.
+    pub(super) fn scan_far(&mut self, now: Now) -> bool {
+        let mut is_cut = false;
+        for (partition, end) in self.positions.iter().collect::<Vec<_>>() {
+            let Some(far) = self.replay.far.get_mut(&partition) else { continue };
+            let Some(segment) = far.segment.take() else { continue };
+            let (mut recent, mut next) = (std::mem::take(&mut far.recent), NextOffset(far.at));
+            let mut held = None;
+            while held.is_none() && next < segment.to().next && next < end.next {
+                let scanned = self.scan(&segment, next, end, &mut recent, now);
+                next = scanned.next;
+                held = scanned.is_cut.then(|| Arc::clone(&segment));
+            }
+            is_cut |= held.is_some();
+            if let Some(far) = self.replay.far.get_mut(&partition) {
+                (far.recent, far.at, far.segment) = (recent, next.0, held);
+            }
+        }
+        is_cut
     }
 
     /// Declares a gap to the readers whose records are gone.

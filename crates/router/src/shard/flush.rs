@@ -85,12 +85,17 @@ impl ShardCore {
             let Some(view) = self.views.get_mut(index).filter(|v| v.dirty) else { return true };
             let before = view.log_bytes();
             let next = view.next_member();
-            self.stats.backlog_bytes -= before - view.log_bytes();
-            let Some(index_of_lane) = next else {
+            if next.is_none() {
                 view.dirty = false;
                 recycle(&mut self.pool, view.take_buffer());
-                return true;
-            };
+            }
+            let freed = before - view.log_bytes();
+            self.stats.backlog_bytes -= freed;
+            if freed > 0 && std::mem::take(&mut view.is_long) {
+                // If it is long still, that is seen with the next event.
+                self.long_views -= 1;
+            }
+            let Some(index_of_lane) = next else { return true };
             let end = view.end();
             let Some(lane) = self.lanes.get_mut(index_of_lane) else { continue };
             if lane.held || lane.position == end {
@@ -140,6 +145,7 @@ impl ShardCore {
                 if self.say_conflated(slot) {
                     continue;
                 }
+                self.note_room(slot);
                 self.release(slot);
                 break;
             }
@@ -167,6 +173,13 @@ impl ShardCore {
             self.stats.bytes += taken as u64;
         }
         self.scratch = scratch;
+    }
+
+    /// All that waited is written: if somebody catches up here, it can go on.
+    fn note_room(&mut self, slot: usize) {
+        let reads = |lane: &usize| self.lanes.get(*lane).is_some_and(|l| l.reader.is_some());
+        let connection = self.connections.get(slot);
+        self.replay.has_room |= connection.is_some_and(|c| c.lanes.iter().any(reads));
     }
 
     fn write(&mut self, slot: usize, bytes: &[u8], sink: &mut impl Sink) -> Written {

@@ -5,13 +5,13 @@
 
 use std::sync::Arc;
 
-use tidewire_event::Positions;
+use tidewire_event::{Partition, Positions};
 use tidewire_fields::FieldMask;
 use tidewire_rights::PermissionClass;
 use tidewire_wire::definition::{Definition, TypeSelector};
 use tidewire_wire::v1::GapReason;
 
-use super::replay::{Reader, Stage};
+use super::replay::Reader;
 use super::words::Word;
 use super::{Now, ShardCore, View};
 use crate::view::{ConnectionId, OnSlow, Start, SubId, Subscription, ViewKey};
@@ -95,7 +95,8 @@ impl ShardCore {
             }
             Start::Snapshot => {
                 self.say(lane, &Word::Subscribed(registered), now);
-                self.read(lane, (**registered).clone(), Stage::Waiting);
+                self.read(lane, (**registered).clone());
+                self.want_snapshot(lane);
             }
             Start::At(from) => self.resume(lane, &from, registered, now),
         }
@@ -103,36 +104,44 @@ impl ShardCore {
 
     fn resume(&mut self, lane: usize, from: &Positions, registered: &Arc<Positions>, now: Now) {
         self.say(lane, &Word::Subscribed(from), now);
-        if from.topic() != registered.topic() {
-            self.start_after_gap(lane, GapReason::Recreated, registered, now);
-            return;
+        match self.doubts(from) {
+            Err(reason) => self.start_after_gap(lane, reason, registered, now),
+            Ok(unchecked) => {
+                self.read(lane, from.clone());
+                if let Some(reader) = self.lanes.get_mut(lane).and_then(|l| l.reader.as_mut()) {
+                    reader.unchecked = unchecked;
+                }
+            }
         }
-        let window = Arc::clone(&self.settings.window);
+    }
+
+    /// Partitions of which it is not known here whether the log holds what positions speak of.
+    ///
+    /// # Errors
+    /// It is known that it does not.
+    pub(super) fn doubts(&self, from: &Positions) -> Result<Vec<Partition>, GapReason> {
+        if from.topic() != self.positions.topic() {
+            return Err(GapReason::Recreated);
+        }
         let mut unchecked = Vec::new();
         for (partition, position) in from.iter().filter(|(_, position)| position.next.0 > 0) {
-            let end = registered.get(partition);
+            let end = self.positions.get(partition);
             let is_here = end.is_some_and(|end| position.next <= end.next);
-            match window.confirms(partition, position) {
-                Some(false) => {
-                    self.start_after_gap(lane, GapReason::Truncated, registered, now);
-                    return;
-                }
+            match self.settings.window.confirms(partition, position) {
+                Some(false) => return Err(GapReason::Truncated),
                 Some(true) if is_here => {}
                 _ if end == Some(position) => {}
                 _ => unchecked.push(partition),
             }
         }
-        self.read(lane, from.clone(), Stage::Reading);
-        if let Some(reader) = self.lanes.get_mut(lane).and_then(|l| l.reader.as_mut()) {
-            reader.unchecked = unchecked;
-        }
+        Ok(unchecked)
     }
 
     /// Tells a gap, then goes on from the positions: at once, or behind a snapshot that is asked for.
     fn start_after_gap(&mut self, lane: usize, reason: GapReason, at: &Arc<Positions>, now: Now) {
         self.say(lane, &Word::Gap(reason), now);
         if self.lanes.get(lane).is_some_and(|l| l.wants_snapshot) {
-            self.read(lane, (**at).clone(), Stage::Waiting);
+            self.read(lane, (**at).clone());
             self.want_snapshot(lane);
         } else {
             self.join(lane);
@@ -142,13 +151,25 @@ impl ShardCore {
 
     /// Makes a live lane a reader again that waits for a snapshot.
     pub(super) fn wait_for_snapshot(&mut self, lane: usize) {
+        self.stop_following(lane);
+        self.want_snapshot(lane);
+    }
+
+    /// Makes a live lane a reader again that goes on where it is.
+    pub(super) fn read_again(&mut self, lane: usize, now: Now) {
+        self.stop_following(lane);
+        if let Some(reader) = self.lanes.get_mut(lane).and_then(|l| l.reader.as_mut()) {
+            reader.fell_back_at = Some(now.mono_ms);
+        }
+    }
+
+    fn stop_following(&mut self, lane: usize) {
         let Some(slot) = self.lanes.get(lane).map(|l| l.connection) else { return };
         self.hold_tails(slot);
         // First, so that the view stays.
         let at = self.positions.clone();
-        self.read(lane, at, Stage::Waiting);
+        self.read(lane, at);
         self.leave(lane);
-        self.want_snapshot(lane);
     }
 
     /// The lane of a connection with this name.
@@ -207,7 +228,15 @@ impl ShardCore {
                 continue;
             }
             self.move_lane(lane, |key| key.class = class.clone());
+            if let Some(reader) = self.reader(lane) {
+                let next = reader.next.clone();
+                self.gap_reader(lane, GapReason::Rights, next, now);
+                continue;
+            }
             self.say(lane, &Word::Gap(GapReason::Rights), now);
+            if self.lanes.get(lane).is_some_and(|l| l.wants_snapshot) {
+                self.wait_for_snapshot(lane);
+            }
         }
         true
     }
@@ -288,7 +317,7 @@ impl ShardCore {
         let Some(connection) = self.connections.get_mut(slot) else { return };
         connection.lanes.retain(|lane| *lane != index);
         if let Some(pending) = &mut connection.pending {
-            pending.queue.remove_lane(index);
+            pending.queue.keep_in_place(index);
         }
         if let Some(definition) = definition {
             self.detached.push(Detached { id: connection.id, definition });

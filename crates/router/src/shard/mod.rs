@@ -43,16 +43,22 @@ pub use flush::{Sink, Written};
 pub use lane::Detached;
 use lane::Lane;
 use replay::Replay;
-pub use snapshot::Snapshot;
+pub use snapshot::{Snapshot, SnapshotId};
 use stamp::Marks;
 pub use stamp::Proof;
 use words::word_of;
 
+/// So many logs of views should fit into the queue of one socket.
+const LOGS_IN_QUEUE: usize = 4;
+
 /// Bounds of a shard.
 #[derive(Clone, Copy, Debug)]
 pub struct ShardLimits {
-    /// Most bytes that may wait for one connection; one more and it is too slow.
+    /// Most bytes that may wait for one connection: see [`ShardLimits::slow_grace_ms`].
     pub queue_bytes_max: usize,
+    /// A connection for which more waits goes back to catching up; for so long, then it is too slow. 0: it
+    /// is at once.
+    pub slow_grace_ms: u64,
     /// With so many bytes in the logs of its views, the shard wants no more events for now.
     pub backlog_bytes_max: usize,
     /// Most bytes a second that subscriptions of one tenant are sent while they catch up.
@@ -82,9 +88,9 @@ pub enum Want {
     Snapshot {
         /// Of which connection.
         id: ConnectionId,
-        /// Its name there.
-        sub: Option<crate::view::SubId>,
-        /// What it subscribes to.
+        /// What the answer is known by.
+        snapshot: SnapshotId,
+        /// What the subscription is for.
         definition: Arc<Definition>,
     },
 }
@@ -133,6 +139,8 @@ pub struct ShardStats {
     pub gaps: u64,
     /// Frames that were merged away for slow clients.
     pub conflated: u64,
+    /// Live subscriptions that went back to catching up, since their queue was full.
+    pub fell_back: u64,
     /// Bytes in the connections' own queues.
     pub queued_bytes: usize,
     /// Bytes in the logs of views, which some connections have still to be sent.
@@ -156,6 +164,7 @@ impl std::ops::AddAssign for ShardStats {
             caught_up,
             gaps,
             conflated,
+            fell_back,
             queued_bytes,
             backlog_bytes,
         } = other;
@@ -172,6 +181,7 @@ impl std::ops::AddAssign for ShardStats {
         self.caught_up += caught_up;
         self.gaps += gaps;
         self.conflated += conflated;
+        self.fell_back += fell_back;
         self.queued_bytes += queued_bytes;
         self.backlog_bytes += backlog_bytes;
     }
@@ -222,6 +232,8 @@ pub struct ShardCore {
     /// Connections whose own queue may be written.
     ready: VecDeque<usize>,
     notices: Vec<Notice>,
+    /// Connections whose queue has grown beyond its bound in this turn.
+    over: Vec<usize>,
     /// Events whose body a field list needed and that was broken; this shard found it first.
     broken: Vec<Arc<RoutedEvent>>,
     /// Buffers of views that have nothing to send.
@@ -229,6 +241,8 @@ pub struct ShardCore {
     matched: Vec<(usize, Role)>,
     scratch: Vec<u8>,
     stamp: u64,
+    /// Views whose log is longer than a socket that blocks should be handed at once.
+    long_views: usize,
     stats: ShardStats,
 }
 
@@ -262,11 +276,13 @@ impl ShardCore {
             dirty_large: VecDeque::new(),
             ready: VecDeque::new(),
             notices: Vec::new(),
+            over: Vec::new(),
             broken: Vec::new(),
             pool: Vec::new(),
             matched: Vec::new(),
             scratch: Vec::new(),
             stamp: 0,
+            long_views: 0,
             stats: ShardStats::default(),
         }
     }
@@ -303,6 +319,9 @@ impl ShardCore {
             }
             ShardItem::Tick(positions) => self.take_positions(&positions),
             ShardItem::Gap(reason, positions) => self.gap(reason, &positions, now),
+        }
+        if !self.over.is_empty() {
+            self.fall_back(now);
         }
     }
 
@@ -469,6 +488,11 @@ impl ShardCore {
         event: Option<(&Arc<RoutedEvent>, Role)>,
     ) {
         let Some(view) = self.views.get_mut(index) else { return };
+        if !view.is_long && view.log_bytes() > self.settings.limits.queue_bytes_max / LOGS_IN_QUEUE
+        {
+            view.is_long = true;
+            self.long_views += 1;
+        }
         let frames = view.tail(start);
         self.stats.backlog_bytes += frames.len();
         let members = view.members.len();
@@ -487,7 +511,7 @@ impl ShardCore {
         for &index in &view.queued {
             let Some(lane) = self.lanes.get_mut(index) else { continue };
             let Some(connection) = self.connections.get_mut(lane.connection) else { continue };
-            let told = (&mut self.stats, &mut self.notices);
+            let told = (&mut self.stats, &mut self.over);
             let conflates = lane.on_slow == OnSlow::Conflate;
             let slot = lane.connection;
             match event {
@@ -571,6 +595,7 @@ impl ShardCore {
     fn drop_view(&mut self, index: usize) {
         let mut view = self.views.remove(index);
         self.stats.backlog_bytes -= view.log_bytes();
+        self.long_views -= usize::from(view.is_long);
         flush::recycle(&mut self.pool, view.take_buffer());
         self.routes.remove(index, &view.key.definition);
         self.encoders.release(view.encoder);
@@ -589,10 +614,12 @@ impl ShardCore {
         self.connections.get(slot).filter(|c| !c.closing).map(|c| c.id)
     }
 
-    /// True while the logs hold so much that the owner should flush before it brings more events.
+    /// True while the logs hold so much that the owner should flush before it brings more events: all
+    /// together, or one of them, which would fill the queue of a socket that blocks in one stroke, whatever
+    /// its client reads, and unmerged.
     #[must_use]
     pub const fn is_backlogged(&self) -> bool {
-        self.stats.backlog_bytes > self.settings.limits.backlog_bytes_max
+        self.stats.backlog_bytes > self.settings.limits.backlog_bytes_max || self.long_views > 0
     }
 
     /// What the owner has to act upon since it asked last.
@@ -603,6 +630,12 @@ impl ShardCore {
     /// Events whose body was needed and broken, since the owner asked last. Of all shards one tells each.
     pub fn take_broken(&mut self) -> Vec<Arc<RoutedEvent>> {
         std::mem::take(&mut self.broken)
+    }
+
+    /// Whether somebody who catches up has had written what waited, since the owner asked last: then
+    /// [`ShardCore::replay`] has something to do.
+    pub fn take_room(&mut self) -> bool {
+        std::mem::take(&mut self.replay.has_room)
     }
 
     /// Subscriptions that have ended since the owner asked last, for the router's table.

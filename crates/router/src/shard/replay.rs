@@ -18,7 +18,7 @@ use tidewire_log::{GapReason as LogGap, Segment};
 use tidewire_wire::v1::GapReason;
 
 use super::far::Far;
-use super::snapshot::Feed;
+use super::snapshot::{Feed, SnapshotId};
 use super::throttle::{Bucket, is_spent};
 use super::words::{Word, push_gap, word_of};
 use super::{Now, ShardCore};
@@ -40,8 +40,11 @@ const CHUNK_BYTES: usize = 64 * 1024;
 const CHUNKS_BYTES: usize = 4 * 1024 * 1024;
 /// A turn scans at least so many records, and never fewer than twice what was applied since the last.
 const RECORDS_PER_TURN: usize = 4_096;
-/// Passes begin at most so often: whoever comes in between is served by the next one.
+/// With more than [`FEW_READERS`] passes begin at most so often: whoever comes in between is served by the
+/// next one.
 const COLLECT_MS: u64 = 50;
+/// So few readers are not waited for.
+const FEW_READERS: usize = 64;
 
 /// What a reader is doing.
 #[derive(Debug)]
@@ -49,7 +52,7 @@ pub(super) enum Stage {
     /// It reads from its position.
     Reading,
     /// It waits for its snapshot.
-    Waiting,
+    Waiting(SnapshotId),
     /// It is given its snapshot.
     Feeding(Feed),
 }
@@ -68,9 +71,16 @@ pub(super) struct Reader {
     stamped_at: u64,
     /// The last mark that it was given.
     pub(super) mark: Option<(u64, Arc<Positions>)>,
+    /// When it ceased to be live, if it did so because its socket's queue was full.
+    pub(super) fell_back_at: Option<u64>,
 }
 
 impl Reader {
+    fn at_positions(next: Positions) -> Self {
+        let (unchecked, stage) = (Vec::new(), Stage::Reading);
+        Self { next, unchecked, replayed: 0, stage, stamped_at: 0, mark: None, fell_back_at: None }
+    }
+
     /// Whether it reads the log; else its snapshot is not through.
     pub(super) const fn is_reading(&self) -> bool {
         matches!(self.stage, Stage::Reading)
@@ -101,9 +111,22 @@ pub(super) struct Replay {
     pass: HashMap<Partition, NextOffset>,
     is_passing: bool,
     next_pass_at: u64,
+    /// True once the queue of a reader's connection has been written since the last turn.
+    pub(super) has_room: bool,
     recent: Recent,
+    /// How many snapshots were asked for.
+    pub(super) snapshots: u64,
     pub(super) far: HashMap<Partition, Far>,
     pub(super) tenants: HashMap<Tenant, Bucket>,
+}
+
+/// How far a scan came.
+pub(super) struct Scanned {
+    pub(super) next: NextOffset,
+    /// How many records it looked at.
+    pub(super) looked: usize,
+    /// True if it stopped because enough waits to be written: it goes on where it stopped once that is.
+    pub(super) is_cut: bool,
 }
 
 /// Of each message: the offset of its record, and where it starts.
@@ -126,7 +149,9 @@ impl Replay {
             pass: HashMap::new(),
             is_passing: false,
             next_pass_at: 0,
+            has_room: false,
             recent: Recent::default(),
+            snapshots: 0,
             far: HashMap::new(),
             tenants: HashMap::new(),
         }
@@ -135,16 +160,20 @@ impl Replay {
 
 impl ShardCore {
     /// Makes a lane that is no member of its view a reader.
-    pub(super) fn read(&mut self, lane: usize, next: Positions, stage: Stage) {
-        let unchecked = Vec::new();
-        let reader = Reader { next, unchecked, replayed: 0, stage, stamped_at: 0, mark: None };
-        self.read_on(lane, Box::new(reader));
+    pub(super) fn read(&mut self, lane: usize, next: Positions) {
+        self.read_on(lane, Box::new(Reader::at_positions(next)));
     }
 
     /// The same with what it has done so far.
     pub(super) fn read_on(&mut self, index: usize, reader: Box<Reader>) {
         let Some(lane) = self.lanes.get_mut(index) else { return };
         lane.reader = Some(reader);
+        // Cursors follow what waits, which may not move behind them any more.
+        if let Some(connection) = self.connections.get_mut(lane.connection)
+            && let Some(pending) = &mut connection.pending
+        {
+            pending.queue.keep_in_place(index);
+        }
         self.replay.readers.push(index);
         let at = lane.view;
         let Some(view) = self.views.get_mut(at) else { return };
@@ -181,9 +210,13 @@ impl ShardCore {
             return None;
         }
         self.refill(now);
+        self.end_of_grace(now);
         self.feed_snapshots(now);
         let ready: Vec<usize> =
             self.replay.readers.iter().copied().filter(|lane| self.has_room(*lane)).collect();
+        if self.scan_far(now) {
+            return Some(0);
+        }
         self.ask_history(&ready, now);
         if !self.replay.is_passing {
             if now.mono_ms < self.replay.next_pass_at {
@@ -208,10 +241,13 @@ impl ShardCore {
                     break;
                 };
                 let mut recent = std::mem::take(&mut self.replay.recent);
-                let (next, looked) = self.scan(&segment, at, end, &mut recent, now);
+                let scanned = self.scan(&segment, at, end, &mut recent, now);
                 self.replay.recent = recent;
-                budget = budget.saturating_sub(looked.max(1));
-                self.replay.pass.insert(partition, next);
+                budget = budget.saturating_sub(scanned.looked.max(1));
+                self.replay.pass.insert(partition, scanned.next);
+                if scanned.is_cut {
+                    return Some(0);
+                }
             }
         }
         self.replay.is_passing = false;
@@ -257,7 +293,8 @@ impl ShardCore {
         }
         self.replay.pass = pass;
         self.replay.is_passing = true;
-        self.replay.next_pass_at = now.mono_ms + COLLECT_MS;
+        let is_few = self.replay.readers.len() <= FEW_READERS;
+        self.replay.next_pass_at = now.mono_ms + if is_few { 0 } else { COLLECT_MS };
         self.replay.recent.clear();
         self.stats.window_passes += 1;
         true
@@ -292,7 +329,7 @@ impl ShardCore {
     }
 
     /// Scans a stretch of a segment, up to `end` at most, and gives its frames to the readers that stand in
-    /// it. Returns how far it came and how many records it looked at.
+    /// it.
     pub(super) fn scan(
         &mut self,
         segment: &Segment,
@@ -300,7 +337,7 @@ impl ShardCore {
         end: Position,
         recent: &mut Recent,
         now: Now,
-    ) -> (NextOffset, usize) {
+    ) -> Scanned {
         let partition = segment.partition();
         let mut to = if segment.to().next <= end.next { segment.to() } else { end };
         self.check_readers(segment);
@@ -311,7 +348,7 @@ impl ShardCore {
         };
         let readers: Vec<usize> = self.replay.readers.iter().copied().filter(stands_in).collect();
         if readers.is_empty() {
-            return (to.next, 0);
+            return Scanned { next: to.next, looked: 0, is_cut: false };
         }
         let mut chunks: HashMap<usize, Chunk> = HashMap::new();
         for lane in &readers {
@@ -321,13 +358,14 @@ impl ShardCore {
         }
         let chunk_bytes = CHUNK_BYTES.min(self.settings.limits.queue_bytes_max / 4);
         let (mut looked, mut longest, mut epoch) = (0, 0, LeaderEpoch::UNKNOWN);
-        let mut total = 0;
+        let (mut total, mut is_cut) = (0, false);
         for record in segment.records_from(from) {
             if record.offset.0 >= to.next.0 {
                 break;
             }
             if longest >= chunk_bytes.max(1) || total >= CHUNKS_BYTES {
                 to = Position { next: NextOffset(record.offset.0), epoch };
+                is_cut = true;
                 break;
             }
             (looked, epoch) = (looked + 1, record.leader_epoch);
@@ -339,7 +377,7 @@ impl ShardCore {
         }
         self.stats.replay_records += looked as u64;
         self.hand_out(partition, to, &readers, chunks, now);
-        (to.next, looked)
+        Scanned { next: to.next, looked, is_cut }
     }
 
     /// Encodes an event for the views in `chunks`; returns the bytes of the longest chunk that grew, and
@@ -497,8 +535,11 @@ impl ShardCore {
             let Some(reader) = lane.reader.take() else { continue };
             self.unread_view(view);
             self.join(index);
-            self.stats.caught_up += 1;
-            self.say(index, &Word::Live(&positions, reader.replayed), now);
+            // Who fell back was not told so either.
+            if reader.fell_back_at.is_none() {
+                self.stats.caught_up += 1;
+                self.say(index, &Word::Live(&positions, reader.replayed), now);
+            }
             let proves = self.connections.get(slot).is_some_and(|c| c.proves);
             if proves && self.framing(slot) == Some(Framing::WebSocket) {
                 let mark = self.live_mark(now);
@@ -507,6 +548,20 @@ impl ShardCore {
         }
         let lanes = &self.lanes;
         self.replay.readers.retain(|lane| lanes.get(*lane).is_some_and(|l| l.reader.is_some()));
+    }
+
+    /// Gives those up who fell back and are not live again in time.
+    fn end_of_grace(&mut self, now: Now) {
+        let over = now.mono_ms.saturating_sub(self.settings.limits.slow_grace_ms);
+        let slow = |lane: &usize| {
+            let lane = self.lanes.get(*lane)?;
+            let since = lane.reader.as_ref()?.fell_back_at?;
+            (since <= over).then_some(lane.connection)
+        };
+        let slow: Vec<usize> = self.replay.readers.iter().filter_map(slow).collect();
+        for slot in slow {
+            self.too_slow(slot);
+        }
     }
 
     /// The log has a gap for everybody: readers are told, and go on from where it ends.
@@ -546,11 +601,9 @@ impl ShardCore {
         let Some(reader) = lane.reader.as_mut() else { return };
         reader.next = next;
         reader.mark = None;
-        // What was to be a snapshot is void; whoever makes it is asked anew.
-        let asked = matches!(reader.stage, Stage::Waiting);
-        reader.stage = if wants_snapshot { Stage::Waiting } else { Stage::Reading };
+        reader.stage = Stage::Reading;
         self.say(index, &Word::Gap(reason), now);
-        if wants_snapshot && !asked {
+        if wants_snapshot {
             self.want_snapshot(index);
         }
     }

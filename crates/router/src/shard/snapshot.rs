@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use tidewire_event::Positions;
+use tidewire_event::{Partition, Positions};
 use tidewire_wire::error::Refusal;
 
 use super::replay::Stage;
@@ -26,55 +26,73 @@ pub struct Snapshot {
     pub complete: bool,
 }
 
+/// A snapshot that was asked for, unique in the life of a shard: the answer to an earlier asking is for nobody,
+/// whatever has the name of its subscription by now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SnapshotId(pub u64);
+
 /// A snapshot on its way.
 #[derive(Debug)]
 pub(super) struct Feed {
     snapshot: Snapshot,
+    /// See [`Reader`](super::replay::Reader).
+    unchecked: Vec<Partition>,
     at: usize,
     sent: u64,
 }
 
 impl ShardCore {
-    pub(super) fn want_snapshot(&mut self, lane: usize) {
-        let Some(lane) = self.lanes.get(lane) else { return };
+    /// Asks for a snapshot and lets a reader wait for it; what it waited for before is void.
+    pub(super) fn want_snapshot(&mut self, index: usize) {
+        let Some(lane) = self.lanes.get_mut(index) else { return };
         let (Some(connection), Some(view)) =
             (self.connections.get(lane.connection), self.views.get(lane.view))
         else {
             return;
         };
-        self.wants.push(Want::Snapshot {
-            id: connection.id,
-            sub: view.key.sub.clone(),
-            definition: Arc::clone(&view.key.definition),
-        });
+        let Some(reader) = lane.reader.as_mut() else { return };
+        self.replay.snapshots += 1;
+        let snapshot = SnapshotId(self.replay.snapshots);
+        reader.stage = Stage::Waiting(snapshot);
+        let definition = Arc::clone(&view.key.definition);
+        self.wants.push(Want::Snapshot { id: connection.id, snapshot, definition });
     }
 
     /// Takes the snapshot that a subscription waits for, or the reason why there is none: then its events
-    /// start where it stands.
+    /// start where it stands. False if nobody waits for this one, or it is of no use and another is asked for.
     pub fn snapshot(
         &mut self,
         id: ConnectionId,
-        sub: Option<&str>,
+        snapshot: SnapshotId,
         outcome: Result<Snapshot, Refusal>,
         now: Now,
-    ) {
-        let Some(index) = self.slot(id).and_then(|slot| self.lane(slot, sub)) else { return };
-        let here = self.positions.topic().clone();
-        let Some(reader) = self.lanes.get_mut(index).and_then(|l| l.reader.as_mut()) else {
-            return;
+    ) -> bool {
+        let waits = |lane: &&usize| {
+            let stage = self.reader(**lane).map(|reader| &reader.stage);
+            matches!(stage, Some(Stage::Waiting(waited)) if *waited == snapshot)
         };
-        if !matches!(reader.stage, Stage::Waiting) {
-            return;
-        }
-        match outcome {
-            // Taken in an earlier life of the topic.
-            Ok(snapshot) if *snapshot.positions.topic() != here => self.want_snapshot(index),
-            Ok(snapshot) => reader.stage = Stage::Feeding(Feed { snapshot, at: 0, sent: 0 }),
-            Err(refusal) => {
-                reader.stage = Stage::Reading;
-                self.say(index, &Word::Refused(&refusal), now);
+        let connection = self.slot(id).and_then(|slot| self.connections.get(slot));
+        let Some(index) = connection.and_then(|c| c.lanes.iter().find(waits)).copied() else {
+            return false;
+        };
+        let stage = match outcome {
+            Ok(snapshot) => {
+                // It may have been taken in another life of the topic, or before the log was cut.
+                let Ok(unchecked) = self.doubts(&snapshot.positions) else {
+                    self.want_snapshot(index);
+                    return false;
+                };
+                Stage::Feeding(Feed { snapshot, unchecked, at: 0, sent: 0 })
             }
+            Err(refusal) => {
+                self.say(index, &Word::Refused(&refusal), now);
+                Stage::Reading
+            }
+        };
+        if let Some(reader) = self.lanes.get_mut(index).and_then(|l| l.reader.as_mut()) {
+            reader.stage = stage;
         }
+        true
     }
 
     /// Gives every reader with a snapshot as much of it as its socket takes.
@@ -103,6 +121,7 @@ impl ShardCore {
             };
             if is_through {
                 reader.next = (*feed.snapshot.positions).clone();
+                reader.unchecked = feed.unchecked;
                 let (complete, objects) = (feed.snapshot.complete, feed.sent);
                 self.say(index, &Word::SnapshotEnd { complete, objects }, now);
             } else {

@@ -120,6 +120,7 @@ impl ShardCore {
         if !self.awaiting.is_empty() {
             self.answer_awaiting();
         }
+        self.fall_back(now);
     }
 
     fn stamp_views(&mut self, now: Now) {

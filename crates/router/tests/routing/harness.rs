@@ -28,6 +28,7 @@ pub(crate) fn settings(model: Model, queue_bytes_max: usize) -> ShardSettings {
         links: Arc::new(SelfLinks::new(&format!("{BASE}/"), HashMap::new())),
         limits: ShardLimits {
             queue_bytes_max,
+            slow_grace_ms: 0,
             backlog_bytes_max: 1 << 20,
             replay_bytes_per_second: 1 << 40,
         },

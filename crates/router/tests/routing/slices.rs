@@ -320,13 +320,68 @@ fn backlog_is_said_and_ends() {
         bench.event("acme/Voyage/5");
         events += 1;
     }
-    assert!(bench.core.stats().backlog_bytes > 1 << 20);
+    // A quarter of what a queue may hold.
+    assert!(bench.core.stats().backlog_bytes > 1 << 18);
     while bench.core.flush(32, &mut sink) {}
     assert!(!bench.core.is_backlogged());
     assert_eq!(sink.order.len(), 1, "a burst is one write");
     assert_eq!(crate::harness::frames(&sink.bytes[&slot]).len(), events);
     let positions = bench.router.share();
     bench.core.apply(ShardItem::Gap(GapReason::Retention, positions), NOW);
+    bench.remove(slot);
+    assert_core_empty(&bench.core);
+}
+
+/// However many events come in one turn: who takes what it is given is not too slow for that.
+#[test]
+fn a_burst_in_one_turn_closes_nobody_who_reads() {
+    let mut bench = Bench::new(64 * 1024);
+    let mut sink = Counter::default();
+    let (reads, blocks) = (
+        bench.come("acme Voyage * *", Framing::WebSocket),
+        bench.come("acme Voyage * *", Framing::WebSocket),
+    );
+    while bench.core.flush(32, &mut sink) {}
+    // Its stream is full just when the burst begins.
+    sink.takes.insert(blocks, 0);
+    let mut events = 0;
+    for _ in 0..1_000 {
+        bench.event("acme/Voyage/5");
+        events += 1;
+        while bench.core.is_backlogged() {
+            bench.core.flush(32, &mut sink);
+            if sink.takes.remove(&blocks).is_some() {
+                // What was moved into its queue is less than that may hold; then it reads on.
+                assert_eq!(bench.core.take_notices(), []);
+            }
+            bench.core.writable(blocks);
+        }
+    }
+    while bench.core.flush(32, &mut sink) {}
+    assert_eq!(bench.core.take_notices(), []);
+    for slot in [reads, blocks] {
+        assert_eq!(crate::harness::frames(&sink.bytes[&slot]).len(), events);
+    }
+}
+
+/// The last live member of a view reads again while its log has something.
+#[test]
+fn the_log_of_a_view_without_members_is_freed() {
+    let mut bench = Bench::new(1 << 20);
+    let mut sink = Counter::default();
+    let mut sub = subscription(definition(&bench.model, "acme Voyage * *"));
+    sub.snapshot = true;
+    let id = ConnectionId(7);
+    bench.router.open(0, id, opening(Framing::WebSocket), Some(sub));
+    bench.apply();
+    let slot = bench.core.adopt(id).unwrap();
+    while bench.core.flush(32, &mut sink) {}
+    bench.event("acme/Voyage/5");
+    let positions = bench.router.share();
+    bench.core.apply(ShardItem::Gap(GapReason::Retention, positions), NOW);
+    while bench.core.flush(32, &mut sink) {}
+    assert_eq!(bench.core.stats().readers, 1);
+    assert_eq!(bench.core.stats().backlog_bytes, 0);
     bench.remove(slot);
     assert_core_empty(&bench.core);
 }

@@ -23,12 +23,12 @@ impl Shard {
                         self.core.history(&HistoryReply { topic, request, outcome }, clocks);
                     }
                 }
-                Want::Snapshot { id, sub, definition } => match self.socket(id) {
-                    Some(socket) => socket.client.on_snapshot_wanted(sub.as_ref(), &definition),
+                Want::Snapshot { id, snapshot, definition } => match self.socket(id) {
+                    Some(socket) => socket.client.on_snapshot_wanted(snapshot, &definition),
                     // Its stream is still to come, and with it whoever could be asked.
                     None => {
                         let refusal = Refusal::unavailable("no snapshot can be taken yet", 2);
-                        self.core.snapshot(id, sub.as_deref(), Err(refusal), clocks);
+                        self.core.snapshot(id, snapshot, Err(refusal), clocks);
                     }
                 },
             }

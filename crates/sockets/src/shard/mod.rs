@@ -49,6 +49,8 @@ pub(crate) struct Shard {
     sockets: Sockets,
     options: ShardOptions,
     inbox: Inbox,
+    /// What the router has handed over last, as far as it is not applied yet: no other command is taken before.
+    batch: std::vec::IntoIter<ShardItem>,
     outlets: Outlets,
     wheel: Wheel,
     /// With more timers than this, those of connections that have gone are dropped.
@@ -89,6 +91,7 @@ impl Shard {
             sockets: Sockets::default(),
             options,
             inbox,
+            batch: Vec::new().into_iter(),
             outlets,
             wheel: Wheel::new(now),
             timers_max: TIMERS_MIN,
@@ -168,7 +171,7 @@ impl Shard {
     fn commands(&mut self, now: Instant) -> bool {
         self.inbox.signalled.store(false, Ordering::SeqCst);
         for _ in 0..COMMANDS_PER_TURN {
-            if self.core.is_backlogged() {
+            if !self.routed(now) {
                 return true;
             }
             let Ok(command) = self.inbox.receiver.try_recv() else { return false };
@@ -177,18 +180,26 @@ impl Shard {
         true
     }
 
+    /// Applies what is left of the last batch; false if there has to be a flush before all of it is applied.
+    fn routed(&mut self, now: Instant) -> bool {
+        let clocks = self.clocks(now);
+        while !self.core.is_backlogged() {
+            let Some(item) = self.batch.next() else { return true };
+            match &item {
+                ShardItem::Event(event) => self.fresh.push(event.time_ms),
+                ShardItem::Open(id, ..) => self.await_stream(*id, now),
+                _ => {}
+            }
+            self.core.apply(item, clocks);
+        }
+        false
+    }
+
     fn command(&mut self, command: Command, now: Instant) {
         match command {
             Command::Batch(items) => {
-                let clocks = self.clocks(now);
-                for item in items {
-                    match &item {
-                        ShardItem::Event(event) => self.fresh.push(event.time_ms),
-                        ShardItem::Open(id, ..) => self.await_stream(*id, now),
-                        _ => {}
-                    }
-                    self.core.apply(item, clocks);
-                }
+                self.batch = items.into_iter();
+                self.routed(now);
             }
             Command::Adopt(adoption) => self.adopt(*adoption, now),
             Command::Abort(id) => self.abort(id),
@@ -212,9 +223,9 @@ impl Shard {
                 let clocks = self.clocks(now);
                 self.core.history(&reply, clocks);
             }
-            Command::Snapshot(id, sub, outcome) => {
+            Command::Snapshot(id, snapshot, outcome) => {
                 let clocks = self.clocks(now);
-                self.core.snapshot(id, sub.as_deref(), *outcome, clocks);
+                self.core.snapshot(id, snapshot, *outcome, clocks);
             }
             Command::Tell(id, json) => {
                 if let Some(slot) = self.core.slot(id) {

@@ -129,20 +129,19 @@ fn a_gap_is_bridged_by_a_snapshot() {
     let subscription = Subscription { start, snapshot: true, ..bed.subscription(false) };
     let (id, mut peer, watch) = open(&mut bed, subscription.clone());
     assert_eq!(member(&peer.told("gap"), "reason"), "retention");
-    let sub = watch.wanted.recv_timeout(crate::bed::PATIENCE).unwrap();
-    assert_eq!(sub.as_deref(), Some("a"));
+    let wanted = watch.wanted.recv_timeout(crate::bed::PATIENCE).unwrap();
     let snapshot = bed.snapshot();
     bed.change(5, 1);
-    bed.shard().send(Command::Snapshot(id, sub.clone(), Box::new(Ok(snapshot))));
+    bed.shard().send(Command::Snapshot(id, wanted, Box::new(Ok(snapshot))));
     check_snapshot(&mut peer, 3);
     check_live(&mut peer, FIRST + 60, FIRST + 61);
 
     // None is to be had: it goes on behind the gap.
     let (id, mut peer, watch) = open(&mut bed, subscription);
     peer.told("gap");
-    let sub = watch.wanted.recv_timeout(crate::bed::PATIENCE).unwrap();
+    let wanted = watch.wanted.recv_timeout(crate::bed::PATIENCE).unwrap();
     let refusal = Refusal::unavailable("not now", 5);
-    bed.shard().send(Command::Snapshot(id, sub, Box::new(Err(refusal))));
+    bed.shard().send(Command::Snapshot(id, wanted, Box::new(Err(refusal))));
     assert_eq!(member(&peer.told("error"), "sub"), "a");
     check_live(&mut peer, FIRST + 20, FIRST + 61);
 }
@@ -171,11 +170,12 @@ fn a_snapshot_comes_before_the_changes_behind_it() {
     (0..4).for_each(|n| bed.change(5 + n % 2, 1));
     let start = Start::Snapshot;
     let subscription = Subscription { start, snapshot: true, ..bed.subscription(false) };
-    let (id, mut peer, _watch) = open(&mut bed, subscription);
+    let (id, mut peer, watch) = open(&mut bed, subscription);
+    let wanted = watch.wanted.recv_timeout(crate::bed::PATIENCE).unwrap();
     bed.change(5, 1);
     let snapshot = bed.snapshot();
     bed.change(6, 1);
-    bed.shard().send(Command::Snapshot(id, Some("a".into()), Box::new(Ok(snapshot))));
+    bed.shard().send(Command::Snapshot(id, wanted, Box::new(Ok(snapshot))));
     check_snapshot(&mut peer, 2);
     check_live(&mut peer, FIRST + 5, FIRST + 6);
 }

@@ -86,6 +86,7 @@ metrics! {
         window_passes: Counter = "tidewire_window_passes_total", "Passes over the window for subscriptions that catch up.";
         history_reads: Counter = "tidewire_history_reads_total", "Reads of Kafka for subscriptions that are behind the window.";
         conflated: Counter = "tidewire_conflated_total", "Messages merged away for slow clients that asked for it.";
+        fell_back: Counter = "tidewire_fell_back_total", "Live subscriptions that went back to catching up, since their socket's queue was full.";
         field_lists: CounterBy<FieldListOutcome> = "tidewire_field_lists_total", "Field lists that clients sent.";
         sessions: CounterBy<SessionOutcome> = "tidewire_sessions_total", "What clients that named a session got.";
         sessions_held: Gauge = "tidewire_sessions_held", "Named sessions of sockets here, also those of ended sockets that wait to be given up.";

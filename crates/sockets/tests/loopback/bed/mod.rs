@@ -119,6 +119,7 @@ impl Bed {
             links: Arc::new(SelfLinks::new("https://vms.example.com", HashMap::new())),
             limits: ShardLimits {
                 queue_bytes_max,
+                slow_grace_ms: 0,
                 backlog_bytes_max: 1 << 20,
                 replay_bytes_per_second: 1 << 40,
             },

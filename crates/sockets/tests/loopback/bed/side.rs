@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use crossbeam_channel::{Receiver, Sender, bounded};
 use tidewire_event::{Offset, Partition, Positions};
 use tidewire_fields::FieldMask;
-use tidewire_router::SubId;
+use tidewire_router::{SnapshotId, SubId};
 use tidewire_sockets::{Client, Closed, Reaction};
 use tidewire_wire::definition::Definition;
 use tidewire_wire::error::CloseCode;
@@ -22,7 +22,7 @@ pub(crate) struct Side {
     mask: FieldMask,
     texts: Sender<String>,
     proofs: Sender<(i64, bool)>,
-    wanted: Sender<Option<SubId>>,
+    wanted: Sender<SnapshotId>,
     closed: Sender<Closed>,
     /// `wait` makes the shard's thread wait for this.
     gate: Receiver<()>,
@@ -65,8 +65,8 @@ impl Client for Side {
         self.proofs.send((next, busy)).unwrap();
     }
 
-    fn on_snapshot_wanted(&self, sub: Option<&SubId>, _: &Arc<Definition>) {
-        self.wanted.send(sub.cloned()).unwrap();
+    fn on_snapshot_wanted(&self, snapshot: SnapshotId, _: &Arc<Definition>) {
+        self.wanted.send(snapshot).unwrap();
     }
 
     fn wants_time_at(&self) -> i64 {
@@ -93,7 +93,7 @@ pub(crate) struct Watch {
     pub(crate) texts: Receiver<String>,
     /// What was proven: the next offset, and whether anything was sent before.
     pub(crate) proofs: Receiver<(i64, bool)>,
-    pub(crate) wanted: Receiver<Option<SubId>>,
+    pub(crate) wanted: Receiver<SnapshotId>,
     closed: Receiver<Closed>,
     /// How often `on_closed` was called, as far as the test has looked.
     told: Cell<usize>,
