@@ -112,6 +112,11 @@ pub(crate) async fn admit(shared: &Shared, request: &SocketRequest) -> Result<Ad
     Ok(Admitted { principal, definition, query, speaks_v1, echo: offered.echo, place })
 }
 
+/// Why there are no scripts here at all.
+pub(crate) fn no_alerts() -> Refusal {
+    Refusal::not_found("alert scripts are not served here; the setting is gateway.alerts")
+}
+
 /// What a socket of `tidewire.v1` cannot be asked for in its URL.
 fn check_v1(
     speaks_v1: bool,

@@ -23,6 +23,7 @@ use crate::health::{self, Health};
 use crate::history;
 use crate::options::GatewayParts;
 use crate::router_thread::{self, RouterParts};
+use crate::scripts::{self, Scripts};
 use crate::sessions::Sessions;
 use crate::shared::Shared;
 use crate::snapshots::{Folded, Snapshots};
@@ -68,6 +69,7 @@ impl Gateway {
             reader,
             history: open_history,
             control,
+            workers,
             poison,
             common,
             metrics,
@@ -120,8 +122,10 @@ impl Gateway {
             runtime: tokio::runtime::Handle::current(),
             registry: crate::registry::Registry::new(),
             control,
+            scripts: Scripts::new(workers),
             options,
             model,
+            links: Arc::clone(&links),
             rights,
             verifier,
             store,
@@ -138,6 +142,7 @@ impl Gateway {
             .gate(Arc::new(Gate(Arc::clone(&shared))))
             .join(tickets::site(&shared))
             .join(admin::site(&shared, Door::Public))
+            .join(scripts::site(&shared))
             .join(objects::site(&links, &shared.options.public_url));
         let collector = Arc::new(Collector::new(&shared, &poison));
         Ok(Self { shared, public, collector })

@@ -21,12 +21,14 @@ mod refused;
 mod registry;
 mod revocations;
 mod router_thread;
+mod scripts;
 mod sessions;
 mod shared;
 mod snapshots;
 mod tickets;
 mod v1;
 pub mod wiring;
+pub mod worker;
 
 pub use control::ControlTopic;
 pub use gateway::{Gateway, StartError};

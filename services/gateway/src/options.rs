@@ -12,6 +12,7 @@ use tidewire_model::Model;
 use tidewire_rights::TypeRights;
 use tidewire_router::{FoldTooLarge, SelfLinks, ShardIndex, ShardLimits};
 use tidewire_runtime::Tasks;
+use tidewire_sandbox::WorkerOptions;
 use tidewire_sockets::ShardOptions;
 use tidewire_store::Store;
 use tidewire_telemetry::{CommonMetrics, GatewayMetrics};
@@ -52,6 +53,8 @@ pub struct GatewayOptions {
     pub snapshot_limit: FoldTooLarge,
     /// Most subscriptions on one `tidewire.v1` socket.
     pub subscriptions_per_connection_max: usize,
+    /// Whether alert scripts are served: their registry and their sockets.
+    pub alerts: bool,
     /// Whether the internal listener is bound to loopback: then whoever reaches it may administer.
     pub internal_on_loopback: bool,
     /// This deployment's own URL, without a slash at its end.
@@ -78,6 +81,8 @@ pub struct GatewayParts {
     pub history: HistoryFactory,
     /// The topic of revocations.
     pub control: ControlTopic,
+    /// How the processes are started in which scripts are compiled.
+    pub workers: WorkerOptions,
     /// Takes records that cannot be used.
     pub poison: Arc<dyn PoisonSink>,
     /// Metrics of every service.

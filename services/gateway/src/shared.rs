@@ -7,7 +7,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use tidewire_auth::Verifier;
 use tidewire_model::Model;
 use tidewire_rights::TypeRights;
-use tidewire_router::{ConnectionId, Window};
+use tidewire_router::{ConnectionId, SelfLinks, Window};
 use tidewire_runtime::Tasks;
 use tidewire_sockets::{Command, ShardHandle, Shards};
 use tidewire_store::Store;
@@ -20,12 +20,14 @@ use crate::history::HistoryHandle;
 use crate::options::GatewayOptions;
 use crate::registry::Registry;
 use crate::router_thread::RouterHandle;
+use crate::scripts::Scripts;
 use crate::sessions::Sessions;
 use crate::snapshots::Snapshots;
 
 pub(crate) struct Shared {
     pub(crate) options: GatewayOptions,
     pub(crate) model: Arc<Model>,
+    pub(crate) links: Arc<SelfLinks>,
     pub(crate) rights: Arc<TypeRights>,
     pub(crate) verifier: Arc<Verifier>,
     pub(crate) store: Option<Arc<dyn Store>>,
@@ -40,6 +42,7 @@ pub(crate) struct Shared {
     pub(crate) runtime: tokio::runtime::Handle,
     pub(crate) registry: Arc<Registry>,
     pub(crate) control: Control,
+    pub(crate) scripts: Scripts,
     pub(crate) health: Arc<Health>,
     pub(crate) common: CommonMetrics,
     pub(crate) metrics: GatewayMetrics,

@@ -18,6 +18,7 @@ use tidewire_kafka::{
 use tidewire_log::{LogHistory, LogRecord};
 use tidewire_router::{FoldTooLarge, SHARDS_MAX, ShardIndex, ShardLimits};
 use tidewire_runtime::Tasks;
+use tidewire_sandbox::WorkerOptions;
 use tidewire_sockets::ShardOptions;
 use tidewire_store::Store;
 use tidewire_telemetry::{GatewayMetrics, Registry};
@@ -35,6 +36,8 @@ const LINGER: Duration = Duration::from_secs(3);
 const SHARD_COMMANDS_MAX: usize = 4096;
 /// Bytes in the logs of a shard's views beyond which it takes no more events for now.
 const BACKLOG_BYTES_MAX: usize = 8 * 1024 * 1024;
+/// Processes in which scripts are compiled and tried when they are saved; started with the first of them.
+const SCRIPT_WORKERS: usize = 1;
 /// How often the start looks whether all partitions are assigned.
 const LOOK: Duration = Duration::from_millis(20);
 
@@ -134,6 +137,7 @@ pub async fn wire(
             Ok(Box::new(history) as Box<dyn LogHistory>)
         }),
         control,
+        workers: WorkerOptions::of_this_binary(SCRIPT_WORKERS).map_err(anyhow::Error::new)?,
         poison: Arc::new(ToQuarantine { quarantine, topic: changes.clone() }),
         common: common_metrics(registry)?,
         metrics: GatewayMetrics::register(registry).map_err(anyhow::Error::new)?,
@@ -261,6 +265,7 @@ fn options(
             bytes_max: gateway.snapshot_bytes_max,
         },
         subscriptions_per_connection_max: gateway.subscriptions_per_connection_max,
+        alerts: gateway.alerts,
         internal_on_loopback: settings.internal.listen.ip().is_loopback(),
         public_url: public_url.to_owned(),
     }

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "tests may unwrap")]
 
 mod admin;
+mod scripts;
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -22,6 +23,7 @@ use tidewire_model::Model;
 use tidewire_rights::{RightsOptions, TypeRights};
 use tidewire_router::{FoldTooLarge, SelfLinks, ShardLimits};
 use tidewire_runtime::{Shutdown, Tasks};
+use tidewire_sandbox::{WORKER_ARGUMENT, WorkerOptions};
 use tidewire_sockets::ShardOptions;
 use tidewire_store::{MemoryLimits, MemoryStore, Store};
 use tidewire_telemetry::{CommonMetrics, GatewayMetrics, Registry};
@@ -50,6 +52,9 @@ struct Surroundings {
     secret: Secret,
     folder: TempDir,
     store: Arc<dyn Store>,
+    rights: RightsOptions,
+    /// Whether alert scripts are served.
+    alerts: bool,
 }
 
 impl Surroundings {
@@ -60,7 +65,7 @@ impl Surroundings {
         let folder = tempfile::tempdir().unwrap();
         let secret = dev_secret(&folder.path().join("secret")).unwrap();
         let store = Arc::new(MemoryStore::new(MemoryLimits::default()));
-        Self { broker, secret, folder, store }
+        Self { broker, secret, folder, store, rights: RightsOptions::open(), alerts: true }
     }
 
     fn token(&self, tenant: &str, user: u64, change: impl FnOnce(&mut MintClaims)) -> String {
@@ -113,7 +118,7 @@ impl Replica {
 }
 
 fn gateway(surroundings: &Surroundings, registry: &Registry, tasks: &Tasks) -> Gateway {
-    let Surroundings { broker, folder, store, .. } = surroundings;
+    let Surroundings { broker, folder, store, rights, alerts, .. } = surroundings;
     let secret_file = folder.path().join("secret");
     let reader = Reader::start(&broker.options(), "changes", StartAt::End).unwrap();
     let history = broker.options();
@@ -146,12 +151,13 @@ fn gateway(surroundings: &Surroundings, registry: &Registry, tasks: &Tasks) -> G
             window_bytes_max: 1 << 20,
             snapshot_limit: FoldTooLarge { objects_max: 1_000, bytes_max: 1 << 20 },
             subscriptions_per_connection_max: 16,
+            alerts: *alerts,
             internal_on_loopback: true,
             public_url: "http://localhost".into(),
         },
         model: Arc::new(Model::vms()),
         links: Arc::new(SelfLinks::new("https://vms.example.com", HashMap::new())),
-        rights: Arc::new(TypeRights::new(&RightsOptions::open()).unwrap()),
+        rights: Arc::new(TypeRights::new(rights).unwrap()),
         verifier: Arc::new(Verifier::new(&AuthOptions::development(&secret_file)).unwrap()),
         store: Some(Arc::clone(store)),
         reader: Box::new(reader),
@@ -164,6 +170,11 @@ fn gateway(surroundings: &Surroundings, registry: &Registry, tasks: &Tasks) -> G
             ),
             writer: Arc::new(Writer::start(&broker.options(), "control").unwrap()),
         },
+        workers: WorkerOptions::of(
+            env!("CARGO_BIN_EXE_gateway").into(),
+            vec![WORKER_ARGUMENT.into()],
+            1,
+        ),
         poison: Arc::new(NoPoison),
         common: CommonMetrics::register(registry).unwrap(),
         metrics: GatewayMetrics::register(registry).unwrap(),

@@ -50,6 +50,9 @@ enum Command {
 }
 
 fn main() -> ExitCode {
+    if let Some(ended) = tidewire_gateway::worker::work_if_asked() {
+        return ended;
+    }
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(e) => {

@@ -97,6 +97,7 @@ metrics! {
         store_errors: CounterBy<StoreOperation> = "tidewire_store_errors_total", "Operations on the store that failed.";
         control_records: CounterBy<ControlOutcome> = "tidewire_control_records_total", "Records of the control topic read.";
         revocations: Gauge = "tidewire_revocations", "Revocations and kicks kept now.";
+        scripts: Gauge = "tidewire_gateway_scripts", "Alert scripts that this replica knows, disabled ones included.";
     }
 
     /// What a capture shows.
