@@ -189,6 +189,56 @@ async fn a_committed_position_out_of_retention_is_declared() {
 }
 
 #[tokio::test]
+async fn a_reader_that_retention_overtakes_declares_a_gap() {
+    let Some(kafka) = Kafka::shared() else { return };
+    let (mut shop, cluster) = (Shop::on(kafka, "overtaken", 1).await, Cluster::of(kafka));
+    let large = |number| format!("{number} {}", "x".repeat(100_000));
+    shop.write(0, (0..60).map(large));
+    // Next to no reading ahead, so that the position stays behind.
+    for name in ["queued.min.messages", "queued.max.messages.kbytes"] {
+        shop.kafka.properties.insert(name.to_owned(), "1".to_owned());
+    }
+    shop.kafka.properties.insert("fetch.message.max.bytes".to_owned(), "1000".to_owned());
+    shop.options.batch.records = 1;
+    let mut copier = shop.stage();
+    copier.until(|copier| copier.copied > 0);
+    let mut list = TopicPartitionList::new();
+    list.add_partition_offset(&shop.options.input, 0, Offset::Offset(50)).unwrap();
+    cluster.admin.delete_records(&list, &cluster.options).await.unwrap();
+    let deadline = Instant::now() + DEADLINE;
+    while shop.committed(0) != Offset::Offset(60) {
+        copier.turn().unwrap();
+        assert!(Instant::now() < deadline, "{:?}", copier.events);
+    }
+    assert_eq!(gaps(&copier), [(0, 50, GapReason::Retention)]);
+    let output = shop.output();
+    assert!(output.values().all(|count| *count == 1) && output.len() < 60, "{}", output.len());
+    assert!((50..60).map(large).all(|text| output.contains_key(&text)));
+}
+
+#[tokio::test]
+async fn positions_of_a_topic_that_was_created_again_meanwhile_are_void() {
+    let Some(kafka) = Kafka::shared() else { return };
+    let (mut shop, cluster) = (Shop::on(kafka, "meanwhile", 1).await, Cluster::of(kafka));
+    shop.write(0, texts("old", 5));
+    let mut copier = shop.stage();
+    copier.until(|copier| copier.copied == 5);
+    drop(copier);
+    cluster.admin.delete_topics(&[&shop.options.input], &cluster.options).await.unwrap();
+    cluster.create(&shop.options.input, 1, &[]).await;
+    shop.producer =
+        ClientConfig::new().set("bootstrap.servers", &shop.kafka.brokers).create().unwrap();
+    shop.write(0, texts("new", 9));
+    let mut copier = shop.stage();
+    copier.until(|copier| copier.copied == 9);
+    // The cluster forgets them, but not at once.
+    let starts = assigned(&copier);
+    let void = [StartedFrom::Beginning, StartedFrom::Recreated];
+    assert!(void.iter().any(|from| starts == [(0, 0, *from)]), "{starts:?}");
+    shop.assert_once(texts("old", 5).chain(texts("new", 9)));
+}
+
+#[tokio::test]
 async fn a_partition_added_live_is_read_from_its_first_record() {
     let Some(kafka) = Kafka::shared() else { return };
     let (mut shop, cluster) = (Shop::on(kafka, "added", 1).await, Cluster::of(kafka));
