@@ -7,7 +7,7 @@ use std::time::Duration;
 use tidewire_auth::Verifier;
 use tidewire_event::CursorKey;
 use tidewire_http::AllowedOrigins;
-use tidewire_log::{LogReader, LogRecord};
+use tidewire_log::LogRecord;
 use tidewire_model::Model;
 use tidewire_rights::TypeRights;
 use tidewire_router::{FoldTooLarge, SelfLinks, ShardIndex, ShardLimits};
@@ -18,7 +18,7 @@ use tidewire_store::Store;
 use tidewire_telemetry::{CommonMetrics, GatewayMetrics};
 
 use crate::control::ControlTopic;
-use crate::snapshots::HistoryFactory;
+use crate::plane::TopicParts;
 
 /// Everything that configuration decides about a gateway.
 #[derive(Clone, Debug)]
@@ -53,8 +53,6 @@ pub struct GatewayOptions {
     pub snapshot_limit: FoldTooLarge,
     /// Most subscriptions on one `tidewire.v1` socket.
     pub subscriptions_per_connection_max: usize,
-    /// Whether alert scripts are served: their registry and their sockets.
-    pub alerts: bool,
     /// Whether the internal listener is bound to loopback: then whoever reaches it may administer.
     pub internal_on_loopback: bool,
     /// This deployment's own URL, without a slash at its end.
@@ -75,16 +73,14 @@ pub struct GatewayParts {
     pub verifier: Arc<Verifier>,
     /// Keeps sessions and tickets; `None`: sockets work without.
     pub store: Option<Arc<dyn Store>>,
-    /// Reads the change topic.
-    pub reader: Box<dyn LogReader>,
-    /// Makes readers of what lies behind the reader.
-    pub history: HistoryFactory,
-    /// The topic of revocations.
+    /// The change topic.
+    pub changes: TopicParts,
+    /// The topic of alerts; `None`: none are served.
+    pub alerts: Option<TopicParts>,
+    /// The topic of revocations and scripts.
     pub control: ControlTopic,
     /// How the processes are started in which scripts are compiled.
     pub workers: WorkerOptions,
-    /// Takes records that cannot be used.
-    pub poison: Arc<dyn PoisonSink>,
     /// Metrics of every service.
     pub common: CommonMetrics,
     /// Metrics of the gateway.
@@ -104,6 +100,6 @@ pub trait PoisonSink: Send + Sync {
     /// Takes one.
     fn put(&self, record: &LogRecord<'_>, reason: &str);
 
-    /// How many could not be kept.
+    /// How many could not be kept, of all topics.
     fn lost(&self) -> u64;
 }

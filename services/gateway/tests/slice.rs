@@ -15,7 +15,9 @@ use futures_util::{SinkExt as _, StreamExt as _};
 use tempfile::TempDir;
 use tidewire_auth::{AuthOptions, MintClaims, Secret, TokenMinter, Verifier, dev_secret, unix_now};
 use tidewire_event::CursorKey;
-use tidewire_gateway::{ControlTopic, Gateway, GatewayOptions, GatewayParts, PoisonSink};
+use tidewire_gateway::{
+    ControlTopic, Gateway, GatewayOptions, GatewayParts, PoisonSink, TopicParts,
+};
 use tidewire_http::{AllowedOrigins, Server, ServerOptions};
 use tidewire_kafka::{EmbeddedBroker, History, Reader, StartAt, Writer};
 use tidewire_log::{LogHistory, LogRecord, LogWriter as _, NewRecord};
@@ -61,6 +63,7 @@ impl Surroundings {
     fn new() -> Self {
         let broker = EmbeddedBroker::start().unwrap();
         broker.create_topic("changes", 3).unwrap();
+        broker.create_topic("alerts", 2).unwrap();
         broker.create_topic("control", 1).unwrap();
         let folder = tempfile::tempdir().unwrap();
         let secret = dev_secret(&folder.path().join("secret")).unwrap();
@@ -120,8 +123,6 @@ impl Replica {
 fn gateway(surroundings: &Surroundings, registry: &Registry, tasks: &Tasks) -> Gateway {
     let Surroundings { broker, folder, store, rights, alerts, .. } = surroundings;
     let secret_file = folder.path().join("secret");
-    let reader = Reader::start(&broker.options(), "changes", StartAt::End).unwrap();
-    let history = broker.options();
     Gateway::start(GatewayParts {
         options: GatewayOptions {
             shards: 2,
@@ -151,7 +152,6 @@ fn gateway(surroundings: &Surroundings, registry: &Registry, tasks: &Tasks) -> G
             window_bytes_max: 1 << 20,
             snapshot_limit: FoldTooLarge { objects_max: 1_000, bytes_max: 1 << 20 },
             subscriptions_per_connection_max: 16,
-            alerts: *alerts,
             internal_on_loopback: true,
             public_url: "http://localhost".into(),
         },
@@ -160,10 +160,8 @@ fn gateway(surroundings: &Surroundings, registry: &Registry, tasks: &Tasks) -> G
         rights: Arc::new(TypeRights::new(rights).unwrap()),
         verifier: Arc::new(Verifier::new(&AuthOptions::development(&secret_file)).unwrap()),
         store: Some(Arc::clone(store)),
-        reader: Box::new(reader),
-        history: Arc::new(move || {
-            Ok(Box::new(History::new(&history, "changes")?) as Box<dyn LogHistory>)
-        }),
+        changes: topic(broker, "changes"),
+        alerts: alerts.then(|| topic(broker, "alerts")),
         control: ControlTopic {
             reader: Box::new(
                 Reader::start(&broker.options(), "control", StartAt::Earliest).unwrap(),
@@ -175,12 +173,22 @@ fn gateway(surroundings: &Surroundings, registry: &Registry, tasks: &Tasks) -> G
             vec![WORKER_ARGUMENT.into()],
             1,
         ),
-        poison: Arc::new(NoPoison),
         common: CommonMetrics::register(registry).unwrap(),
         metrics: GatewayMetrics::register(registry).unwrap(),
         tasks: tasks.clone(),
     })
     .unwrap()
+}
+
+fn topic(broker: &EmbeddedBroker, name: &'static str) -> TopicParts {
+    let history = broker.options();
+    TopicParts {
+        reader: Box::new(Reader::start(&broker.options(), name, StartAt::End).unwrap()),
+        history: Arc::new(move || {
+            Ok(Box::new(History::new(&history, name)?) as Box<dyn LogHistory>)
+        }),
+        poison: Arc::new(NoPoison),
+    }
 }
 
 fn record(key: &str, header: &str, body: &str) -> NewRecord {

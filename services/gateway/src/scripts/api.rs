@@ -91,7 +91,7 @@ impl ApiHandler for Api {
 }
 
 async fn answer(shared: &Arc<Shared>, call: Call, request: ApiRequest) -> Result<Value, Refusal> {
-    if !shared.options.alerts {
+    if shared.planes.alerts.is_none() {
         return Err(no_alerts());
     }
     if !shared.health.is_control_read() {

@@ -1,5 +1,7 @@
 //! The registry of alert scripts over HTTP: two replicas, one control topic, scripts compiled by workers.
 
+mod sockets;
+
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
