@@ -61,7 +61,8 @@ fn author(world: &World, tenant: &str) -> String {
 
 /// Saves a script on gateway 0, and waits until the other knows it.
 async fn save(world: &World, tenant: &str, script: &Value) {
-    let (token, code) = (author(world, tenant), script["code"].as_str().unwrap());
+    let (token, code) =
+        (author(world, tenant), script["code"].as_str().unwrap().replace(' ', "%20"));
     let made = api(world, 0, "POST ", &token, Some(script)).await;
     let made = match made.status {
         409 => api(world, 0, &format!("PUT /{code}"), &token, Some(script)).await,

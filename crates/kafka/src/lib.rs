@@ -23,6 +23,7 @@ mod quarantine;
 mod reader;
 mod record;
 mod stage;
+mod stretches;
 mod watch;
 mod writer;
 
@@ -34,4 +35,5 @@ pub use options::{KafkaError, KafkaOptions};
 pub use quarantine::{PoisonRecord, QUARANTINE_VALUE_BYTES_MAX, Quarantine};
 pub use reader::{Reader, StartAt};
 pub use stage::{BeginAt, CommitStep, Stage, StageOptions, StepHook};
+pub use stretches::stretches;
 pub use writer::{Writer, WriterStatus};

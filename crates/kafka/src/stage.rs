@@ -381,6 +381,10 @@ impl LogStage for Stage {
         written
     }
 
+    fn topic_id(&self) -> Option<&str> {
+        self.topic_id.as_deref()
+    }
+
     fn lag(&self) -> Vec<(Partition, i64)> {
         let mine = |(partition, _): &(Partition, i64)| self.told.contains(partition);
         let lag = self.notes.lag().into_iter();

@@ -322,6 +322,10 @@ impl LogStage for MemoryStage {
         Ok(())
     }
 
+    fn topic_id(&self) -> Option<&str> {
+        Some("memory")
+    }
+
     fn lag(&self) -> Vec<(Partition, i64)> {
         let state = self.log.lock();
         let lag = |(partition, next): (&Partition, &NextOffset)| {

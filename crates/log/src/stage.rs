@@ -215,6 +215,10 @@ pub trait LogStage: Send {
     /// outputs, or poll on to have it again; after `Fatal` end.
     fn commit(&mut self, batch: &Batch, outputs: &[NewRecord]) -> Result<(), StageError>;
 
+    /// The id of the input topic as it is read: what tells its records from those of a topic of the same
+    /// name that is gone. Known once a batch was handed out.
+    fn topic_id(&self) -> Option<&str>;
+
     /// How many records lie between the position and the end of each partition that is this instance's,
     /// as far as it is known; a few seconds old.
     fn lag(&self) -> Vec<(Partition, i64)> {

@@ -63,10 +63,23 @@ fn describe(engine: &Engine, error: &Run) -> (Kind, String) {
             let (expected, found) = (engine.map_type_name(expected), engine.map_type_name(found));
             (Kind::Type, format!("expected {}, found {}", type_name(expected), type_name(found)))
         }
+        Run::ErrorDotExpr(what, _) => (Kind::Type, no_such_field(what)),
         Run::ErrorAssignmentToConstant(name, _) => {
             (Kind::Type, format!("'{name}' cannot be changed"))
         }
         other => (Kind::Type, without_place(&other.to_string()).to_owned()),
+    }
+}
+
+/// What Rhai says of a property that a value does not have, in words of ours.
+fn no_such_field(what: &str) -> String {
+    const BEHIND: &str = " - a getter is not registered for type '";
+    let name = what.strip_prefix("Unknown property ").and_then(|rest| rest.split_once(BEHIND));
+    match name {
+        Some((name, rest)) => {
+            format!("{} has no field {name}", type_name(rest.trim_end_matches('\'')))
+        }
+        None => what.to_owned(),
     }
 }
 

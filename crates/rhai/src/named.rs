@@ -2,7 +2,7 @@
 //!
 //! A chain of names that starts at one of the documented variables is a path. So is one that starts at a
 //! variable which only ever held such a path: `let call = dlpObject.portCall`, `for log in
-//! dlpObject.eventLogs`, the parameter of a closure over such an array. Names in all other chains are
+//! dlpObject.eventLogs`, the parameter of a function or of a closure over such an array. Names in all other chains are
 //! loose. Every name of every chain gets a getter, so nothing can be read that is not told of here.
 
 mod chain;
@@ -86,6 +86,13 @@ fn learn(node: &ASTNode<'_>, params: &HashMap<String, Vec<String>>, aliases: &mu
         ASTNode::Stmt(Stmt::For(x, _)) => {
             let paths = paths_of(&x.2.expr, aliases);
             add(aliases, x.0.as_str(), paths);
+        }
+        ASTNode::Stmt(Stmt::FnCall(call, _)) | ASTNode::Expr(Expr::FnCall(call, _)) => {
+            let names = params.get(call.name.as_str()).map_or(&[][..], Vec::as_slice);
+            for (arg, name) in call.args.iter().zip(names) {
+                let paths = paths_of(arg, aliases);
+                add(aliases, name, paths);
+            }
         }
         ASTNode::Expr(expr @ (Expr::Dot(..) | Expr::Index(..))) => {
             let chain = of_expression(expr);
@@ -199,21 +206,21 @@ struct Found {
 impl Found {
     fn add(&mut self, chain: &Chain<'_>, aliases: &Aliases) {
         let mut paths = start(chain, aliases);
-        let mut last: Option<Position> = None;
+        let mut places = Vec::new();
         for link in &chain.links {
             if let Link::Name(name, position) = link {
                 self.names.insert((*name).to_owned());
-                last = Some(*position);
+                places.push(*position);
                 if paths.is_empty() {
                     self.loose(name);
                 }
             }
             if matches!(link, Link::Call(_)) {
-                self.paths(&paths, last);
+                self.paths(&paths, &places);
             }
             step(&mut paths, link);
         }
-        self.paths(&paths, last);
+        self.paths(&paths, &places);
     }
 
     fn loose(&mut self, name: &str) {
@@ -222,16 +229,16 @@ impl Found {
         }
     }
 
-    fn paths(&mut self, paths: &[Path], last: Option<Position>) {
+    /// Notes paths, of whose names the last ones are written at these places.
+    fn paths(&mut self, paths: &[Path], places: &[Position]) {
+        let number = |n: Option<usize>| n.and_then(|n| u32::try_from(n).ok());
+        let place = |p: &Position| number(p.line()).zip(number(p.position()));
         for (root, path) in paths.iter().filter(|(_, path)| !path.is_empty()) {
             if self.seen.insert((*root, path.clone())) {
-                let number = |n: Option<usize>| n.and_then(|n| u32::try_from(n).ok());
-                self.fields.paths.push(FieldUse {
-                    root: *root,
-                    path: path.clone(),
-                    line: number(last.and_then(|p| p.line())),
-                    column: number(last.and_then(|p| p.position())),
-                });
+                let elsewhere = path.len().saturating_sub(places.len());
+                let places =
+                    std::iter::repeat_n(None, elsewhere).chain(places.iter().map(place)).collect();
+                self.fields.paths.push(FieldUse { root: *root, path: path.clone(), places });
             }
         }
     }

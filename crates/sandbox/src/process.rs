@@ -57,6 +57,8 @@ impl Process {
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
+            // A Ctrl-C in a terminal is for the service: its workers end with their pipes.
+            .process_group(0)
             .kill_on_drop(true)
             .spawn()?;
         let gone = || io::Error::other("the worker has no pipes");

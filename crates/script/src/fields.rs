@@ -38,10 +38,17 @@ pub struct FieldUse {
     pub root: Root,
     /// The names; an element of an array has no name of its own.
     pub path: Vec<String>,
-    /// Line of the last name, from 1.
-    pub line: Option<u32>,
-    /// Column of the last name, from 1.
-    pub column: Option<u32>,
+    /// Line and column of each name, from 1; `None` where it is named elsewhere (`let v =
+    /// dlpObject.voyage; v.vessel`).
+    pub places: Vec<Option<(u32, u32)>>,
+}
+
+impl FieldUse {
+    /// Where the name of this number is written, or the last of them.
+    fn place(&self, index: usize) -> Option<(u32, u32)> {
+        let place = self.places.get(index).copied().flatten();
+        place.or_else(|| self.places.last().copied().flatten())
+    }
 }
 
 /// All that a source names.
@@ -112,13 +119,16 @@ impl Fields {
         for field in &self.paths {
             let starts = starts(field.root, model, types);
             let mut near = None;
+            // How many names lead somewhere, on the type where most do.
+            let mut good = 0;
             let is_known = starts.into_iter().any(|start| {
                 let mut shape = start;
-                for name in &field.path {
+                for (index, name) in field.path.iter().enumerate() {
                     match shape.step(name, model) {
                         Ok(next) => shape = next,
                         Err(name) => {
                             near = near.or(name);
+                            good = good.max(index);
                             return false;
                         }
                     }
@@ -126,12 +136,9 @@ impl Fields {
                 true
             });
             if !is_known {
-                return Err(FieldError {
-                    path: field.path.join("."),
-                    nearest: near.map(str::to_owned),
-                    line: field.line,
-                    column: field.column,
-                });
+                let path = field.path.get(..=good).unwrap_or(&field.path).join(".");
+                let (line, column) = field.place(good).unzip();
+                return Err(FieldError { path, nearest: near.map(str::to_owned), line, column });
             }
         }
         Ok(())

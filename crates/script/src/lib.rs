@@ -25,6 +25,7 @@ mod record;
 mod references;
 mod registry;
 mod rehearsal;
+mod samples;
 mod source;
 mod stored;
 mod template;

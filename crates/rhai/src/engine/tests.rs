@@ -408,6 +408,8 @@ fn what_goes_wrong_when_it_runs() {
     fails("dlpObject.voyage", Kind::Type, (1, 1), &wrong("an object"));
     fails("dlpObject.list", Kind::Type, (1, 1), &wrong("an array"));
     fails("1 / 0 == 1", Kind::Runtime, (1, 3), "division by zero: 1 / 0");
+    fails("dlpObject.price.name == 1", Kind::Type, (1, 17), "a number has no field 'name'");
+    fails("dlpObject.list.name == 1", Kind::Type, (1, 16), "an array has no field 'name'");
     fails("throw \"no\";", Kind::Runtime, (1, 1), "the script threw: no");
     fails("nothing_here(1)", Kind::Type, (1, 1), "there is no function nothing_here (i64)");
     fails(

@@ -49,7 +49,10 @@ fn what_sources_name() {
     check("[dlpObject.a, #{x: dlpObject.b}].len() == 1", &["a", "b"], &[]);
     check("switch dlpObject.a { 1 => dlpObject.b, _ => dlpObject.c }", &["a", "b", "c"], &[]);
     check("dlpObject.a ?? dlpObject.b", &["a", "b"], &[]);
-    check("fn f(x) { x.name } f(dlpObject.a) == 1", &["a"], &["name"]);
+    check("fn f(x) { x.name } f(dlpObject.a) == 1", &["a", "a.name"], &[]);
+    check("fn f() { #{} } f().name == 1", &[], &["name"]);
+    check("fn f(x) { x.name } f(dlpObject) == f(oldDlpObject)", &["name", "old.name"], &[]);
+    check("fn f(x) { x.name } f(dlpObject); true", &["name"], &[]);
     check("mapResultsForMessage[\"?1\"] = dlpObject.a; true", &["a"], &[]);
 }
 
@@ -98,9 +101,12 @@ fn variables_stand_for_paths() {
 }
 
 #[test]
-fn places_are_those_of_the_last_name() {
+fn each_name_has_its_place() {
     let mut engine = RhaiEngine::new(ScriptLimits::default(), Rc::new(|| Duration::ZERO));
     let script = engine.compile("true &&\n  dlpObject.voyge.vessel == null").unwrap();
     let field = &engine.fields(&script).paths[0];
-    assert_eq!((field.line, field.column), (Some(2), Some(19)));
+    assert_eq!(field.places, [Some((2, 13)), Some((2, 19))]);
+    let script = engine.compile("let v = dlpObject.voyage;\nv.vessel == null").unwrap();
+    let field = &engine.fields(&script).paths[1];
+    assert_eq!(field.places, [None, Some((2, 3))]);
 }

@@ -13,6 +13,8 @@ const VALUES_MAX: usize = 4000;
 pub(super) enum Kind {
     Null,
     ByName,
+    /// As by name, but members about which the model says nothing are objects.
+    OpenObjects,
     Number,
     Decimal,
     Text,
@@ -21,14 +23,22 @@ pub(super) enum Kind {
 }
 
 impl Kind {
-    pub(super) const ALL: [Self; 7] =
-        [Self::Null, Self::ByName, Self::Number, Self::Decimal, Self::Text, Self::Date, Self::Flag];
+    pub(super) const ALL: [Self; 8] = [
+        Self::Null,
+        Self::ByName,
+        Self::OpenObjects,
+        Self::Number,
+        Self::Decimal,
+        Self::Text,
+        Self::Date,
+        Self::Flag,
+    ];
 
     /// For people.
     pub(super) const fn words(self) -> &'static str {
         match self {
             Self::Null => "every field null",
-            Self::ByName => "fields of the kinds that their names suggest",
+            Self::ByName | Self::OpenObjects => "fields of the kinds that their names suggest",
             Self::Number => "numbers in its fields",
             Self::Decimal => "decimals in its fields",
             Self::Text => "texts in its fields",
@@ -40,7 +50,7 @@ impl Kind {
     fn value(self, name: &str) -> Value {
         match self {
             Self::Null => Value::Null,
-            Self::ByName => Self::suggested(name).value(name),
+            Self::ByName | Self::OpenObjects => Self::suggested(name).value(name),
             Self::Number => json!(7),
             Self::Decimal => "1234.50".parse().map_or(Value::Null, Value::Number),
             Self::Text => json!("sample"),
@@ -125,6 +135,7 @@ impl Maker<'_> {
             return Value::Null;
         }
         let one = match member.kind() {
+            MemberKind::Open if self.kind == Kind::OpenObjects => json!({}),
             MemberKind::Plain | MemberKind::Open => self.kind.value(member.name()),
             MemberKind::Nested(below) => Value::Object(self.object(Some(below), None, depth)),
             MemberKind::Reference(to) => {

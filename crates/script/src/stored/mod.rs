@@ -12,7 +12,7 @@ mod key;
 mod script;
 mod state;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use thiserror::Error;
 use tidewire_event::IdError;

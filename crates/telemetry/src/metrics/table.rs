@@ -4,8 +4,9 @@ use super::family::{
     Counter, CounterBy, Family, Gauge, GaugeByPartition, Info, MetricDef, Seconds,
 };
 use super::labels::{
-    CaptureOutcome, CloseCode, ControlOutcome, DropReason, FieldListOutcome, Framing, GapReason,
-    PoisonReason, RefusalReason, SessionOutcome, SessionWriteOutcome, StoreOperation, TokenOutcome,
+    BatchOutcome, CaptureOutcome, CloseCode, ControlOutcome, DisableReason, DropReason,
+    FieldListOutcome, Framing, GapReason, PoisonReason, RefusalReason, ScriptFault, SessionOutcome,
+    SessionWriteOutcome, StoreOperation, TokenOutcome, WorkerEnd,
 };
 use super::registry::{MetricsError, Registry};
 
@@ -109,5 +110,29 @@ metrics! {
         write_seconds: Seconds = "tidewire_capture_write_seconds", "From a change's receipt to Kafka's acknowledgement.";
         queue_records: Gauge = "tidewire_capture_queue_records", "Changes sent to Kafka and not yet acknowledged.";
         old_image_missing: Counter = "tidewire_capture_old_image_missing_total", "Updates and deletes that came without the old image.";
+    }
+    /// What an alerts service shows.
+    AlertsMetrics("alerts") {
+        records: Counter = "tidewire_alerts_records_total", "Records of the change topic read; those that come again count again.";
+        changes: Counter = "tidewire_alerts_changes_total", "Changes over which scripts were run.";
+        runs: Counter = "tidewire_alerts_runs_total", "Runs of scripts.";
+        fired: Counter = "tidewire_alerts_fired_total", "Alerts that are committed.";
+        script_faults: CounterBy<ScriptFault> = "tidewire_alerts_script_faults_total", "Runs of scripts that went wrong.";
+        images_left_out: Counter = "tidewire_alerts_images_left_out_total", "Alerts written without the images of the change, since with them they were too large.";
+        scripts: Gauge = "tidewire_alerts_scripts", "Scripts that are saved, disabled ones too.";
+        scripts_disabled: Gauge = "tidewire_alerts_scripts_disabled", "Scripts that are disabled.";
+        disables: CounterBy<DisableReason> = "tidewire_alerts_disables_total", "Scripts that this replica has disabled.";
+        states_unwritten: Gauge = "tidewire_alerts_states_unwritten", "Scripts disabled here whose state does not stand in the control topic yet.";
+        worker_ends: CounterBy<WorkerEnd> = "tidewire_alerts_worker_ends_total", "Processes that run scripts which ended.";
+        evaluation_seconds: Seconds = "tidewire_alerts_evaluation_seconds", "All scripts over one change, once a process is free.";
+        commit_seconds: Seconds = "tidewire_alerts_commit_seconds", "Transactions, from their begin to the end of the commit.";
+        batches: CounterBy<BatchOutcome> = "tidewire_alerts_batches_total", "Batches of changes.";
+        rebalances: Counter = "tidewire_alerts_rebalances_total", "Times that partitions were taken from this replica.";
+        partitions: Gauge = "tidewire_alerts_partitions", "Partitions that are this replica's now.";
+        lag_records: GaugeByPartition = "tidewire_alerts_lag_records", "Records between this replica's position and the end of the partition.";
+        records_poison: CounterBy<PoisonReason> = "tidewire_alerts_records_poison_total", "Records that could not be used, by the part that was wrong.";
+        quarantine_failed: Counter = "tidewire_alerts_quarantine_failed_total", "Poison records that could not be written to the quarantine topic.";
+        gaps: CounterBy<GapReason> = "tidewire_alerts_gaps_total", "Gaps: changes over which no script was run.";
+        control_records: CounterBy<ControlOutcome> = "tidewire_alerts_control_records_total", "Records of the control topic read.";
     }
 }
