@@ -2,143 +2,16 @@
 //! service that runs scripts writes them.
 
 use std::collections::HashMap;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde_json::{Value, json};
-use tidewire_event::image::{Body, BodyLimits};
-use tidewire_event::{FrameId, KeyKind, ObjectKey, ObjectType, OldImage, Operation, Tenant};
-use tidewire_script::{AlertRecord, Script, ScriptRecord};
-use tidewire_testkit::http::{Response, request};
-use tidewire_wire::definition::Definition;
 
-use crate::support::log::{Producer, TIME, read_all};
+use crate::support::alerts::{Alerts, IMAGES, api, author, open, path, save, script, with};
+use crate::support::log::read_all;
 use crate::support::socket::{Came, Socket, Wish};
 use crate::support::stream::Events;
 use crate::support::v1::V1;
 use crate::support::{BASE, Setup, World};
-
-const PATH: &str = "/ws/rest/DLPAlertScript";
-const IMAGES: &str =
-    r#"{"new":{"key":1,"comments":"b","vessel":{"key":3}},"old":{"key":1,"comments":"a"}}"#;
-
-fn script(code: &str) -> Value {
-    json!({
-        "name": "Comments", "code": code,
-        "triggers": [{"objectType": "Voyage", "eventType": "U"}],
-        "scriptBody": "dlpObject.comments != oldDlpObject.comments",
-        "messageSubject": "comments", "alertScriptMessage": "changed",
-    })
-}
-
-fn with(code: &str, member: &str, value: Value) -> Value {
-    let mut script = script(code);
-    script[member] = value;
-    script
-}
-
-/// Asks the registry of one gateway.
-async fn api(
-    world: &World,
-    gateway: usize,
-    call: &str,
-    token: &str,
-    body: Option<&Value>,
-) -> Response {
-    let (method, path) = call.split_once(' ').unwrap();
-    let (method, path) = (method.to_owned(), format!("{PATH}{path}"));
-    let (address, bearer) = (world.public(gateway), format!("Bearer {token}"));
-    let body = body.map(Value::to_string).unwrap_or_default();
-    let ask = move || {
-        let headers = [("Authorization", bearer.as_str())];
-        request(address, &method, &path, &headers, body.as_bytes()).unwrap()
-    };
-    tokio::task::spawn_blocking(ask).await.unwrap()
-}
-
-fn author(world: &World, tenant: &str) -> String {
-    world.token(tenant, 7, &["script-author"])
-}
-
-/// Saves a script on gateway 0, and waits until the other knows it.
-async fn save(world: &World, tenant: &str, script: &Value) {
-    let (token, code) =
-        (author(world, tenant), script["code"].as_str().unwrap().replace(' ', "%20"));
-    let made = api(world, 0, "POST ", &token, Some(script)).await;
-    let made = match made.status {
-        409 => api(world, 0, &format!("PUT /{code}"), &token, Some(script)).await,
-        _ => made,
-    };
-    assert_eq!(made.status, 200, "{}", made.body);
-    let until = Instant::now() + Duration::from_secs(10);
-    loop {
-        let got = api(world, 1, &format!("GET /{code}"), &token, None).await;
-        if got.body == made.body {
-            return;
-        }
-        assert!(Instant::now() < until, "{} {}", made.body, got.body);
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
-}
-
-/// Writes alerts of one script.
-struct Alerts {
-    producer: Producer,
-    script: Script,
-}
-
-impl Alerts {
-    fn new(world: &World, tenant: &str, code: &str) -> Self {
-        let record = ScriptRecord::from_value(&script(code)).unwrap();
-        let script = Script::new(Tenant::new(tenant).unwrap(), 1, "user:7", 0, record);
-        Self { producer: Producer::new(&world.bootstrap(), &world.alerts), script }
-    }
-
-    /// An alert that this change fired; gives the id that its message has.
-    async fn fire(&self, number: i64) -> String {
-        let body = Body::parse(IMAGES.into(), BodyLimits::default()).unwrap();
-        let id = format!("0-{number}");
-        let record = AlertRecord {
-            script: &self.script,
-            message: "changed",
-            topic_id: "of the changes",
-            change: FrameId::parse(&id).unwrap(),
-            object_type: &ObjectType::new("Voyage").unwrap(),
-            object_key: &ObjectKey::parse("1", KeyKind::Integer).unwrap(),
-            operation: Operation::Update,
-            old_image: OldImage::Full,
-            changed_by: Some(1),
-            body: Some(&body),
-        };
-        let value = String::from_utf8(record.value()).unwrap();
-        self.producer.sound(&record.key(), &record.header(), &value).await;
-        id
-    }
-
-    /// The message of an alert, byte for byte.
-    fn expected(&self, id: &str, object: &str) -> String {
-        let tenant = self.script.tenant.clone();
-        let number = Definition::alerts(tenant, self.script.code()).unwrap().number();
-        let code = Value::from(self.script.code());
-        format!(
-            "{{\"id\":\"{id}\",\"eventTime\":\"{TIME}\",\"objectType\":\"Voyage\",\"eventType\":\"U\",\
-             \"dataloyObject\":{object},\"dataloyObjectSelf\":\"{BASE}/ws/rest/Voyage/1\",\
-             \"alert\":{{\"scriptCode\":{code},\"name\":\"Comments\",\"subject\":\"comments\",\
-             \"messageType\":\"String\",\"message\":\"changed\"}},\
-             \"subscription\":{{\"key\":{number},\
-             \"self\":\"{BASE}/ws/rest/WebSocketAlertScript/{number}\"}}}}"
-        )
-    }
-}
-
-fn path(wish: &str, token: &str) -> String {
-    let (code, query) = wish.split_once('?').unwrap_or((wish, ""));
-    let query = if query.is_empty() { String::new() } else { format!("?{query}") };
-    format!("/ws/rest/WebSocketAlertScript/{code}/{token}{query}")
-}
-
-async fn open(world: &World, gateway: usize, wish: &str, token: &str) -> Socket {
-    Wish::new(world.public(gateway), &path(wish, token)).open().await
-}
 
 async fn session(world: &World, gateway: usize, token: &str, message: &str) -> Socket {
     let mut socket = open(world, gateway, "watch?session=bridge", token).await;
@@ -177,6 +50,35 @@ async fn both_gateways_know_a_script_and_each_alert_comes_once() {
     let id = alerts.fire(9).await;
     for socket in &mut sockets {
         assert_eq!(socket.id().await, id);
+    }
+}
+
+/// The whole way: a change, the service that runs the script over it, both gateways.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_change_that_fires_reaches_both_gateways_once() {
+    let Some(world) = World::start(Setup::default()) else { return };
+    let tenant = world.tenant();
+    save(&world, &tenant, &script("watch")).await;
+    let _alerts = world.start_alerts();
+    let token = world.token(&tenant, 1, &[]);
+    let mut sockets =
+        [open(&world, 0, "watch", &token).await, open(&world, 1, "watch", &token).await];
+    let change = |comments: &str, before: &str| {
+        let image = |text: &str| json!({"key": 1, "comments": text});
+        json!({"objectType": "Voyage", "key": 1, "operation": "U", "new": image(comments), "old": image(before)})
+            .to_string()
+    };
+    for number in 0..10 {
+        // One that does not fire, and one that does.
+        world.post(&tenant, &change("same", "same")).await;
+        let id = world.post(&tenant, &change(&format!("note {number}"), "same")).await;
+        for socket in &mut sockets {
+            let alert = socket.json().await;
+            assert_eq!(
+                (&alert["id"], &alert["alert"]["message"]),
+                (&id.clone().into(), &"changed".into())
+            );
+        }
     }
 }
 

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64};
 use std::task::{Context, Poll};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use bytes::Bytes;
 use futures_util::FutureExt as _;
@@ -24,12 +24,11 @@ use tidewire_telemetry::metrics::{RefusalReason, SessionOutcome, StoreOperation,
 use tidewire_wire::definition::Definition;
 use tidewire_wire::error::{Notice, Refusal};
 use tidewire_wire::request::redact;
-use tidewire_wire::v1::frames;
-use tidewire_wire::{sse, ws};
 use tracing::{debug, warn};
 
 use crate::admission::{Admitted, Refused, admit, no_alerts};
 use crate::client::{Counted, DocumentedClient, compile, outcome, refusal, refused};
+use crate::greeting::Greeting;
 use crate::plane::Home;
 use crate::refused;
 use crate::registry::Opened;
@@ -361,36 +360,6 @@ fn restore(
             shared.metrics.field_lists.inc(refused(&error));
             greeting.error(&refusal(&error).body(unix_ms(), "GET", uri).to_json());
             None
-        }
-    }
-}
-
-/// The frames that come before all others.
-struct Greeting {
-    framing: Framing,
-    bytes: Vec<u8>,
-}
-
-impl Greeting {
-    fn welcome(&mut self, connection: &str, heartbeat: Duration) {
-        let mut json = Vec::new();
-        let heartbeat = u64::try_from(heartbeat.as_millis()).ok();
-        frames::push_welcome(&mut json, connection, heartbeat);
-        ws::push_text(&mut self.bytes, &json);
-    }
-
-    fn session(&mut self, body: &[u8]) {
-        self.push("session", body);
-    }
-
-    fn error(&mut self, body: &[u8]) {
-        self.push("error", body);
-    }
-
-    fn push(&mut self, event: &str, body: &[u8]) {
-        match self.framing {
-            Framing::WebSocket | Framing::V1 => ws::push_text(&mut self.bytes, body),
-            Framing::EventStream => sse::push_event(&mut self.bytes, event, &[body]),
         }
     }
 }

@@ -13,6 +13,7 @@ mod collect;
 mod control;
 mod gate;
 mod gateway;
+mod greeting;
 mod health;
 mod history;
 mod objects;

@@ -37,7 +37,8 @@ const LINGER: Duration = Duration::from_secs(3);
 const SHARD_COMMANDS_MAX: usize = 4096;
 /// Bytes in the logs of a shard's views beyond which it takes no more events for now.
 const BACKLOG_BYTES_MAX: usize = 8 * 1024 * 1024;
-/// Processes in which scripts are compiled and tried when they are saved; started with the first of them.
+/// Processes in which scripts are compiled, and as many in which they are tried when they are saved; started
+/// with the first of them.
 const SCRIPT_WORKERS: usize = 1;
 /// How often the start looks whether all partitions are assigned.
 const LOOK: Duration = Duration::from_millis(20);

@@ -1,6 +1,6 @@
 //! The whole way in one process: a record written to the embedded broker reaches a WebSocket client.
 
-#![expect(clippy::unwrap_used, reason = "tests may unwrap")]
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
 
 mod admin;
 mod scripts;

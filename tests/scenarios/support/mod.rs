@@ -1,5 +1,6 @@
 //! A deployment of its own: two gateways, capture, a topic, and what clients need to talk to them.
 
+pub(crate) mod alerts;
 pub(crate) mod keys;
 pub(crate) mod log;
 pub(crate) mod mute;
@@ -59,6 +60,8 @@ pub(crate) struct World {
     pub(crate) quarantine: String,
     pub(crate) kafka: Option<Kafka>,
     pub(crate) redis: Option<Redis>,
+    /// What all its services are told.
+    common: Vec<(&'static str, String)>,
     folder: TempDir,
     minted: Mutex<Vec<String>>,
 }
@@ -71,6 +74,20 @@ fn variable(setting: &str) -> String {
 fn shared_redis() -> Option<&'static Redis> {
     static SHARED: OnceLock<Option<Redis>> = OnceLock::new();
     SHARED.get_or_init(|| Redis::start().expect("redis starts")).as_ref()
+}
+
+/// Starts a service; it is not waited for.
+fn launch(
+    binary: &'static str,
+    common: &[(&'static str, String)],
+    settings: &[(&str, String)],
+) -> Service {
+    let settings = common.iter().chain(settings);
+    let environment: Vec<(String, String)> =
+        settings.map(|(name, value)| (variable(name), value.clone())).collect();
+    let mut service = Service::prepare(binary, &environment).unwrap();
+    service.launch().unwrap();
+    service
 }
 
 impl World {
@@ -103,7 +120,7 @@ impl World {
         let folder = tempfile::tempdir().unwrap();
         let secret = folder.path().join("secret");
         std::fs::write(&secret, SECRET).unwrap();
-        let mut common: Vec<(&str, String)> = vec![
+        let mut common: Vec<(&'static str, String)> = vec![
             ("kafka.brokers", bootstrap),
             ("kafka.changes_topic", topic.clone()),
             ("kafka.control_topic", control),
@@ -128,21 +145,32 @@ impl World {
             ("gateway.drain_window", "2s".to_owned()),
         ];
         gateway.extend(setup.gateway);
-        let environment = |settings: &[(&str, String)]| -> Vec<(String, String)> {
-            let settings = common.iter().chain(settings);
-            settings.map(|(name, value)| (variable(name), value.clone())).collect()
-        };
-        let prepare = |binary, settings: &[(&str, String)]| {
-            let mut service = Service::prepare(binary, &environment(settings)).unwrap();
-            service.launch().unwrap();
-            service
-        };
+        let prepare = |binary, settings: &[(&str, String)]| launch(binary, &common, settings);
         let mut gateways = [prepare("gateway", &gateway), prepare("gateway", &gateway)];
         let mut capture = prepare("capture", &[]);
         gateways.iter_mut().for_each(|gateway| gateway.wait_until_ready().unwrap());
         capture.wait_until_ready().unwrap();
         let minted = Mutex::default();
-        Some(Self { gateways, capture, topic, alerts, quarantine, kafka, redis, folder, minted })
+        Some(Self {
+            gateways,
+            capture,
+            topic,
+            alerts,
+            quarantine,
+            kafka,
+            redis,
+            common,
+            folder,
+            minted,
+        })
+    }
+
+    /// Starts the service that runs alert scripts, and waits until it is ready.
+    pub(crate) fn start_alerts(&self) -> Service {
+        let settings = [("alerts.start", "earliest".to_owned())];
+        let mut alerts = launch("alerts", &self.common, &settings);
+        alerts.wait_until_ready().unwrap();
+        alerts
     }
 
     pub(crate) fn bootstrap(&self) -> String {

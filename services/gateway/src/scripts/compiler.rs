@@ -1,8 +1,9 @@
 //! What scripts read, found by compiling them: in worker processes, since what an author writes is never run
 //! in a gateway itself.
 //!
-//! Workers are started when the first script has to be compiled; a gateway without scripts has none. What was
-//! found is kept by the source's identity.
+//! Workers are started when the first script has to be compiled; a gateway without scripts has none. Those that
+//! try what an author saves are others than those that find out what a subscriber must be able to read: a
+//! script that uses up its time keeps no socket waiting. What was found is kept by the source's identity.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -26,14 +27,16 @@ const RETRY_AFTER: u32 = 2;
 
 pub(super) struct Compiler {
     options: WorkerOptions,
-    workers: OnceCell<Workers>,
+    reading: OnceCell<Workers>,
+    saving: OnceCell<Workers>,
     known: Mutex<HashMap<SourceId, Arc<Fields>>>,
 }
 
 impl Compiler {
     pub(super) fn new(options: WorkerOptions) -> Self {
         let options = WorkerOptions { waiting_max: WAITING_MAX, ..options };
-        Self { options, workers: OnceCell::new(), known: Mutex::default() }
+        let (reading, saving) = (OnceCell::new(), OnceCell::new());
+        Self { options, reading, saving, known: Mutex::default() }
     }
 
     /// What a saved script reads.
@@ -45,7 +48,7 @@ impl Compiler {
         if let Some(known) = self.known.lock().get(&id) {
             return Ok(Arc::clone(known));
         }
-        let compiled = self.workers().await?.compile(&Source::from(script)).await;
+        let compiled = self.workers(&self.reading).await?.compile(&Source::from(script)).await;
         match compiled.map_err(|error| busy(&error))? {
             Ok(fields) => Ok(self.keep(id, fields)),
             Err(ScriptError { kind: Kind::Unavailable, .. }) => Err(unavailable()),
@@ -63,7 +66,7 @@ impl Compiler {
         record: &ScriptRecord,
         model: &Model,
     ) -> Result<(), Refusal> {
-        let tried = self.workers().await?.rehearse(record, model).await;
+        let tried = self.workers(&self.saving).await?.rehearse(record, model).await;
         match tried.map_err(|error| busy(&error))? {
             Ok(fields) => {
                 self.keep(SourceId::of(record.language, &record.body), fields);
@@ -86,9 +89,9 @@ impl Compiler {
         fields
     }
 
-    async fn workers(&self) -> Result<&Workers, Refusal> {
+    async fn workers<'a>(&self, cell: &'a OnceCell<Workers>) -> Result<&'a Workers, Refusal> {
         let start = || Workers::start(self.options.clone());
-        self.workers.get_or_try_init(start).await.map_err(|error| {
+        cell.get_or_try_init(start).await.map_err(|error| {
             error!(error = %error, "no script worker can be started");
             unavailable()
         })
