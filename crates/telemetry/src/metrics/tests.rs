@@ -18,6 +18,7 @@ fn every_name_is_shown_once_with_type_and_help() {
     // These have series only once something was said about them.
     common.build_info.set("0.1.0", "abc");
     gateway.kafka_lag_records.set(0, 0);
+    gateway.alerts_lag_records.set(0, 0);
     alerts.lag_records.set(0, 0);
     let text = registry.encode().unwrap();
     for metric in all() {
