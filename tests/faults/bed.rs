@@ -70,6 +70,8 @@ impl Bed {
         let mut gateway = vec![
             ("redis.url", redis.url()),
             ("rights.default", "open".to_owned()),
+            // Its own runs are about changes.
+            ("gateway.alerts", "false".to_owned()),
             ("gateway.drain_window", format!("{}s", DRAIN_WINDOW.as_secs())),
         ];
         gateway.extend_from_slice(own);

@@ -54,6 +54,8 @@ pub(crate) struct World {
     pub(crate) gateways: [Service; 2],
     pub(crate) capture: Service,
     pub(crate) topic: String,
+    /// The topic of alerts.
+    pub(crate) alerts: String,
     pub(crate) quarantine: String,
     pub(crate) kafka: Option<Kafka>,
     pub(crate) redis: Option<Redis>,
@@ -93,7 +95,8 @@ impl World {
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let (topic, quarantine) = (format!("changes-{number}"), format!("quarantine-{number}"));
         log::create_topic(&bootstrap, &topic, setup.partitions.max(1), "delete");
-        let control = format!("control-{number}");
+        let (control, alerts) = (format!("control-{number}"), format!("alerts-{number}"));
+        log::create_topic(&bootstrap, &alerts, 1, "delete");
         for compacted in [&control, &quarantine] {
             log::create_topic(&bootstrap, compacted, 1, "compact");
         }
@@ -104,6 +107,7 @@ impl World {
             ("kafka.brokers", bootstrap),
             ("kafka.changes_topic", topic.clone()),
             ("kafka.control_topic", control),
+            ("kafka.alerts_topic", alerts.clone()),
             ("kafka.quarantine_topic", quarantine.clone()),
             ("kafka.partitions", setup.partitions.max(1).to_string()),
             ("kafka.replication_factor", "1".to_owned()),
@@ -112,6 +116,7 @@ impl World {
             ("auth.audience", AUDIENCE.to_owned()),
             ("auth.roles.producer", "producer".to_owned()),
             ("auth.roles.admin", "admin".to_owned()),
+            ("auth.roles.script_author", "script-author".to_owned()),
             ("model.self_base_url", BASE.to_owned()),
             ("log.level", "info,tidewire=debug".to_owned()),
         ];
@@ -137,7 +142,7 @@ impl World {
         gateways.iter_mut().for_each(|gateway| gateway.wait_until_ready().unwrap());
         capture.wait_until_ready().unwrap();
         let minted = Mutex::default();
-        Some(Self { gateways, capture, topic, quarantine, kafka, redis, folder, minted })
+        Some(Self { gateways, capture, topic, alerts, quarantine, kafka, redis, folder, minted })
     }
 
     pub(crate) fn bootstrap(&self) -> String {

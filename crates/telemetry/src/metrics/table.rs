@@ -76,6 +76,9 @@ metrics! {
         quarantine_failed: Counter = "tidewire_quarantine_failed_total", "Poison records that could not be written to the quarantine topic.";
         gaps: CounterBy<GapReason> = "tidewire_gaps_total", "Gaps declared: changes may be missing.";
         kafka_lag_records: GaugeByPartition = "tidewire_kafka_lag_records", "Records between this replica's position and the end of the partition.";
+        alerts_lag_records: GaugeByPartition = "tidewire_alerts_lag_records", "Records between this replica's position and the end of the partition of the alerts topic.";
+        alerts_received: Counter = "tidewire_alerts_received_total", "Records of the alerts topic read.";
+        alerts_routed: Counter = "tidewire_alerts_routed_total", "Alerts of a script that somebody here had subscribed to.";
         kafka_to_socket_seconds: Seconds = "tidewire_kafka_to_socket_seconds", "From a record's receipt to the write of the first socket that wanted it.";
         handshake_seconds: Seconds = "tidewire_handshake_seconds", "From the accept to the answer of an upgrade.";
         subscription_gaps: Counter = "tidewire_subscription_gaps_total", "Gaps that single subscriptions were told, beside those of the whole replica.";
@@ -98,6 +101,7 @@ metrics! {
         store_errors: CounterBy<StoreOperation> = "tidewire_store_errors_total", "Operations on the store that failed.";
         control_records: CounterBy<ControlOutcome> = "tidewire_control_records_total", "Records of the control topic read.";
         revocations: Gauge = "tidewire_revocations", "Revocations and kicks kept now.";
+        scripts: Gauge = "tidewire_gateway_scripts", "Alert scripts that this replica knows, disabled ones included.";
     }
 
     /// What a capture shows.
