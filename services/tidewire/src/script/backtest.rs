@@ -15,7 +15,7 @@ use tidewire_alerts::AlertsOptions;
 use tidewire_alerts::backtest::{
     Backtest, BacktestError, BacktestLimits, Ended, Match, Progress, Report,
 };
-use tidewire_assembly::{begin, check_inner};
+use tidewire_assembly::{begin, check_without_tokens};
 use tidewire_config::{Service, Settings, Sources};
 use tidewire_event::{ObjectKey, Tenant};
 use tidewire_kafka::{History, stretches};
@@ -91,7 +91,7 @@ pub(super) fn backtest(args: &Args) -> Result<(), Failed> {
     let settings =
         tidewire_config::load(Service::Alerts, sources).map_err(|e| Failed::Usage(e.into()))?;
     begin(&settings)?;
-    let (model, kafka) = check_inner(&settings, "tidewire-backtest")?;
+    let (model, kafka) = check_without_tokens(&settings, "tidewire-backtest")?;
     file.check_types(&model)?;
 
     let now_ms = i64::try_from(Clock::system().unix_ms()).unwrap_or(i64::MAX);
