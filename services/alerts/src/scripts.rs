@@ -276,24 +276,27 @@ impl Scripts {
         self.show();
     }
 
-    /// The states that are to be written, as far as they are still true.
-    pub(crate) fn take_unwritten(&self) -> Vec<ScriptState> {
-        let states: Vec<ScriptState> = self.unwritten.lock().drain().map(|(_, s)| s).collect();
+    /// The states that are to be written. What is true no more is dropped.
+    pub(crate) fn unwritten(&self) -> Vec<ScriptState> {
+        let states: Vec<ScriptState> = self.unwritten.lock().values().cloned().collect();
         let is_true = |state: &ScriptState| {
             let found = self.get(&state.tenant, &state.code);
             found.is_some_and(|f| f.script.version == state.version && f.disabled.is_some())
         };
-        states.into_iter().filter(is_true).collect()
+        let (due, void): (Vec<_>, Vec<_>) = states.into_iter().partition(is_true);
+        void.iter().for_each(|state| self.set_written(state));
+        due
     }
 
-    /// Puts back what could not be written.
-    pub(crate) fn put_back(&self, states: Vec<ScriptState>) {
-        let mut unwritten = self.unwritten.lock();
-        for state in states {
-            let name = (state.tenant.clone(), Arc::from(state.code.as_str()));
-            unwritten.entry(name).or_insert(state);
+    /// Nothing is left to be written of this state.
+    pub(crate) fn set_written(&self, state: &ScriptState) {
+        let name = (state.tenant.clone(), Arc::from(state.code.as_str()));
+        {
+            let mut unwritten = self.unwritten.lock();
+            if unwritten.get(&name).is_some_and(|kept| kept == state) {
+                unwritten.remove(&name);
+            }
         }
-        drop(unwritten);
         self.show();
     }
 }

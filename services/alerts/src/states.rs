@@ -42,21 +42,22 @@ pub(crate) async fn keep_written(
 
 /// True if all is written.
 async fn write_all(scripts: &Scripts, writer: &dyn LogWriter) -> bool {
-    let mut failed = Vec::new();
-    for state in scripts.take_unwritten() {
+    let mut is_done = true;
+    for state in scripts.unwritten() {
         let record = NewRecord {
             key: Bytes::from(state.key()),
             header: None,
             timestamp_ms: None,
             payload: Some(Bytes::from(state.value())),
         };
-        if let Err(error) = writer.write(record).await {
-            let (tenant, script) = (&state.tenant, &state.code);
-            warn!(%tenant, script, %error, "the state of a disabled script is not written yet");
-            failed.push(state);
+        match writer.write(record).await {
+            Ok(_) => scripts.set_written(&state),
+            Err(error) => {
+                let (tenant, script) = (&state.tenant, &state.code);
+                warn!(%tenant, script, %error, "the state of a disabled script is not written yet");
+                is_done = false;
+            }
         }
     }
-    let is_done = failed.is_empty();
-    scripts.put_back(failed);
     is_done
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, anyhow};
 use tidewire_assembly::{
-    Checked, StartError, alerts_topic, changes_topic, check, common_metrics, control_topic,
+    StartError, alerts_topic, changes_topic, check_without_tokens, common_metrics, control_topic,
     internal_server, prepare_topics, quarantine_topic,
 };
 use tidewire_config::Settings;
@@ -129,7 +129,7 @@ pub async fn run(settings: &Settings, registry: &Registry) -> Result<Exit, Start
 }
 
 async fn start(settings: &Settings, registry: &Registry) -> Result<Running, StartError> {
-    let Checked { model, kafka, .. } = check(settings, "tidewire-alerts", false)?;
+    let (model, kafka) = check_without_tokens(settings, "tidewire-alerts")?;
     let internal = Server::bind(internal_server(settings)).await;
     let internal = internal.map_err(anyhow::Error::new)?;
     let alerts = wire(settings, registry, &kafka, model, None).await?;

@@ -11,6 +11,7 @@
 )]
 
 mod hostile;
+mod rehearse;
 mod rude;
 mod support;
 
@@ -22,7 +23,7 @@ use tidewire_sandbox::{WORKER_ARGUMENT, worker_main};
 
 type Test = (&'static str, fn());
 
-const TESTS: [Test; 10] = [
+const TESTS: [Test; 11] = [
     ("results_belong_to_their_scripts", rude::results_belong_to_their_scripts),
     ("whatever_a_script_does_its_neighbours_run", rude::whatever_a_script_does_its_neighbours_run),
     ("a_killed_worker_is_nobodys_fault", rude::a_killed_worker_is_nobodys_fault),
@@ -32,6 +33,7 @@ const TESTS: [Test; 10] = [
     ("a_full_worker_is_replaced", rude::a_full_worker_is_replaced),
     ("a_large_body_is_not_the_scripts_memory", rude::a_large_body_is_not_the_scripts_memory),
     ("what_cannot_start_says_so", rude::what_cannot_start_says_so),
+    ("a_script_is_rehearsed_in_a_worker", rehearse::a_script_is_rehearsed_in_a_worker),
     ("hostile_scripts_are_stopped", hostile::hostile_scripts_are_stopped),
 ];
 

@@ -15,10 +15,10 @@ use tidewire_alerts::AlertsOptions;
 use tidewire_alerts::backtest::{
     Backtest, BacktestError, BacktestLimits, Ended, Match, Progress, Report,
 };
-use tidewire_assembly::{Checked, begin, check};
+use tidewire_assembly::{begin, check_without_tokens};
 use tidewire_config::{Service, Settings, Sources};
 use tidewire_event::{ObjectKey, Tenant};
-use tidewire_kafka::History;
+use tidewire_kafka::{History, stretches};
 use tidewire_log::Stretch;
 use tidewire_model::Model;
 use tidewire_runtime::{Clock, Signals};
@@ -29,7 +29,7 @@ use tokio::runtime::{Handle, Runtime};
 
 use super::Failed;
 use super::file::ScriptFile;
-use super::range::{self, Moment};
+use super::range::{Moment, Until};
 use crate::table;
 use crate::terminal::ProgressLine;
 use crate::token::ttl;
@@ -91,8 +91,7 @@ pub(super) fn backtest(args: &Args) -> Result<(), Failed> {
     let settings =
         tidewire_config::load(Service::Alerts, sources).map_err(|e| Failed::Usage(e.into()))?;
     begin(&settings)?;
-    // No token is taken here, so nobody need be able to log in.
-    let Checked { model, kafka, .. } = check(&settings, "tidewire-backtest", true)?;
+    let (model, kafka) = check_without_tokens(&settings, "tidewire-backtest")?;
     file.check_types(&model)?;
 
     let now_ms = i64::try_from(Clock::system().unix_ms()).unwrap_or(i64::MAX);
@@ -102,9 +101,10 @@ pub(super) fn backtest(args: &Args) -> Result<(), Failed> {
 
     let runtime = Runtime::new().context("no runtime")?;
     let workers = workers(&runtime, &settings, &file, &model)?;
-    let stretches = range::between(&kafka, topic, since_ms, until_ms)
+    let stretches = stretches(&kafka, topic, since_ms)
         .with_context(|| format!("kafka at {} (kafka.brokers)", kafka.brokers))?;
     let history = History::new(&kafka, topic).context("no consumer")?;
+    let history = Until { log: history, until_ms };
     let script = Arc::new(Script::new(tenant, 1, "", 0, file.record.clone()));
     let limits = BacktestLimits {
         records_max: args.max_records,
@@ -112,11 +112,7 @@ pub(super) fn backtest(args: &Args) -> Result<(), Failed> {
         time_max: args.max_time,
     };
     let work = Work { script, model, workers, limits, since_ms, stretches, history };
-    let mut report = run(&runtime, work)?;
-    if let Some(until_ms) = until_ms {
-        // The log is in the order of its offsets: a record within may be younger.
-        report.matches.retain(|one| one.time_ms < until_ms);
-    }
+    let report = run(&runtime, work)?;
     print(args, &report)?;
     eprintln!("tidewire script backtest: {}", summary(args, &report));
     for one in report.faults.iter().take(FAULTS_SHOWN) {
@@ -167,7 +163,7 @@ struct Work {
     limits: BacktestLimits,
     since_ms: Option<i64>,
     stretches: Vec<Stretch>,
-    history: History,
+    history: Until<History>,
 }
 
 impl Work {

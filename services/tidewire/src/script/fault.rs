@@ -27,7 +27,7 @@ pub(super) fn at(
     let shown: String = source.chars().skip(start).take(WIDTH).map(visible).collect();
     let gutter = format!("{line:>4} | ");
     // Writing to a String cannot fail.
-    let _ = write!(out, "\n{gutter}{}", shown.trim_end());
+    let _ = write!(out, "\n{}", format!("{gutter}{shown}").trim_end());
     if let Some(caret) = caret {
         let before = gutter.chars().count() + (caret - start);
         let _ = write!(out, "\n{:before$}^", "");
@@ -63,7 +63,7 @@ mod tests {
         check("a\u{1b}[2Jb", Some(1), Some(1), "x.rhai:1:1: why\n   1 | a\u{fffd}[2Jb\n       ^");
         // Behind the end of a line, and of the text.
         check("ab", Some(1), Some(3), "x.rhai:1:3: why\n   1 | ab\n         ^");
-        check("ab", Some(2), Some(1), "x.rhai:2:1: why\n   2 | \n       ^");
+        check("ab", Some(2), Some(1), "x.rhai:2:1: why\n   2 |\n       ^");
         check("ab", Some(3), Some(1), "x.rhai:3:1: why");
         check("ab", Some(1), None, "x.rhai:1: why\n   1 | ab");
         check("ab", Some(1), Some(0), "x.rhai:1:0: why\n   1 | ab");

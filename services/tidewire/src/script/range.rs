@@ -3,8 +3,7 @@
 use std::time::Duration;
 
 use tidewire_capture::instant;
-use tidewire_kafka::{KafkaError, KafkaOptions, stretches};
-use tidewire_log::Stretch;
+use tidewire_log::{HistoryAnswer, HistoryError, HistoryRequest, LogHistory, SegmentBuilder};
 
 use crate::token::ttl;
 
@@ -47,30 +46,82 @@ impl Moment {
     }
 }
 
-/// The offsets between two moments. Blocks.
-pub(super) fn between(
-    kafka: &KafkaOptions,
-    topic: &str,
-    since_ms: Option<i64>,
-    until_ms: Option<i64>,
-) -> Result<Vec<Stretch>, KafkaError> {
-    let mut found = stretches(kafka, topic, since_ms)?;
-    if until_ms.is_some() {
-        // What begins then is what is no longer asked for.
-        let later = stretches(kafka, topic, until_ms)?;
-        for stretch in &mut found {
-            let end = later.iter().find(|later| later.partition == stretch.partition);
-            if let Some(end) = end {
-                stretch.to = end.from.clamp(stretch.from, stretch.to);
+/// A log without what is younger than a moment. The log is in the order of its offsets, not of its times, so
+/// it has to be read to its end all the same.
+pub(super) struct Until<H> {
+    pub(super) log: H,
+    /// Milliseconds since the Unix epoch.
+    pub(super) until_ms: Option<i64>,
+}
+
+impl<H: LogHistory> LogHistory for Until<H> {
+    fn read(&mut self, request: HistoryRequest) -> Result<HistoryAnswer, HistoryError> {
+        let answer = self.log.read(request)?;
+        let (HistoryAnswer::Segment(all), Some(until_ms)) = (&answer, self.until_ms) else {
+            return Ok(answer);
+        };
+        let mut older = SegmentBuilder::new(all.partition(), all.from());
+        for record in all.records_from(all.from()) {
+            if record.timestamp_ms < until_ms {
+                older.push(&record);
             }
         }
+        Ok(HistoryAnswer::Segment(older.finish(all.to())))
     }
-    Ok(found)
+
+    fn reset(&mut self) {
+        self.log.reset();
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    use tidewire_event::{LeaderEpoch, NextOffset, Offset, Partition, Position};
+    use tidewire_log::LogRecord;
+
     use super::*;
+
+    struct Fixed;
+
+    impl LogHistory for Fixed {
+        fn read(&mut self, request: HistoryRequest) -> Result<HistoryAnswer, HistoryError> {
+            let HistoryRequest { partition, from } = request;
+            let mut segment = SegmentBuilder::new(partition, from.next);
+            // Not in the order of their times.
+            for (offset, timestamp_ms) in [(0, 10), (1, 30), (2, 20), (3, 19)] {
+                segment.push(&LogRecord {
+                    partition,
+                    offset: Offset(offset),
+                    leader_epoch: LeaderEpoch(1),
+                    timestamp_ms,
+                    key: Some(b"k"),
+                    header: None,
+                    header_count: 0,
+                    payload: Some(b"p"),
+                });
+            }
+            Ok(HistoryAnswer::Segment(segment.finish(Position::at(NextOffset(4)))))
+        }
+
+        fn reset(&mut self) {}
+    }
+
+    #[test]
+    fn what_is_younger_is_left_out_and_the_end_stays() {
+        let check = |until_ms: Option<i64>, expected: &[i64]| {
+            let mut log = Until { log: Fixed, until_ms };
+            let from = Position::at(NextOffset(0));
+            let answer = log.read(HistoryRequest { partition: Partition(7), from }).unwrap();
+            let HistoryAnswer::Segment(segment) = answer else { panic!() };
+            let offsets: Vec<i64> =
+                segment.records_from(segment.from()).map(|record| record.offset.0).collect();
+            assert_eq!((offsets.as_slice(), segment.to().next), (expected, NextOffset(4)));
+            assert_eq!(segment.partition(), Partition(7));
+        };
+        check(None, &[0, 1, 2, 3]);
+        check(Some(20), &[0, 3]);
+        check(Some(10), &[]);
+    }
 
     #[test]
     fn moments() {

@@ -48,7 +48,7 @@ pub(super) fn page(script: &Value) -> String {
     let mut out = String::new();
     // Writing to a String cannot fail.
     for (name, text) in lines {
-        let _ = writeln!(out, "{name:<12} {text}");
+        let _ = writeln!(out, "{}", format!("{name:<12} {text}").trim_end());
     }
     out.push('\n');
     for line in value("scriptBody").as_str().unwrap_or_default().lines() {
