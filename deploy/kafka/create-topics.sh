@@ -32,6 +32,7 @@ create() {
 # Never compacted: compaction would swallow changes inside retention.
 create "$PREFIX.changes" "$PARTITIONS" \
     --config cleanup.policy=delete --config "retention.ms=$RETENTION_MS"
+# Nor these: a script's alerts share a key, and each of them counts.
 create "$PREFIX.alerts" 3 \
     --config cleanup.policy=delete --config "retention.ms=$RETENTION_MS"
 create "$PREFIX.control" 1 --config cleanup.policy=compact

@@ -66,8 +66,8 @@ def environment_is_known(names, where):
 
 environment_is_known(yaml.safe_load((root / "docker-compose.yml").read_text())["x-environment"], "compose")
 
-drain = {"gateway": values.get("gateway", {}).get("drainWindowSeconds", 20), "capture": 20}
-for component, public, internal in (("gateway", 8080, 8081), ("capture", 8082, 8083)):
+drain = {"gateway": values.get("gateway", {}).get("drainWindowSeconds", 20), "capture": 20, "alerts": 20}
+for component, public, internal in (("gateway", 8080, 8081), ("capture", 8082, 8083), ("alerts", None, 8087)):
     name = f"t-tidewire-{component}"
     spec = get("Deployment", name)["spec"]
     scaled = values.get(component, {}).get("autoscaling", {}).get("enabled", False)
@@ -80,7 +80,8 @@ for component, public, internal in (("gateway", 8080, 8081), ("capture", 8082, 8
     check("the selector matches its pods", selector.items() <= labels.items(), True)
     check("checksum", len(spec["template"]["metadata"]["annotations"]["checksum/config"]), 64)
     pod = spec["template"]["spec"]
-    check("grace > pause + drain", pod["terminationGracePeriodSeconds"], 5 + drain[component] + 15)
+    pause = 1 if component == "alerts" else 5
+    check("grace > pause + drain", pod["terminationGracePeriodSeconds"], pause + drain[component] + 15)
     check("no API token", pod["automountServiceAccountToken"], False)
     context = pod["securityContext"]
     check("non-root", (context["runAsNonRoot"], context["runAsUser"]), (True, 65532))
@@ -93,10 +94,11 @@ for component, public, internal in (("gateway", 8080, 8081), ("capture", 8082, 8
         "readOnlyRootFilesystem": True,
         "capabilities": {"drop": ["ALL"]},
     })
-    check("ports", {p["name"]: p["containerPort"] for p in container["ports"]}, {"public": public, "internal": internal})
+    ports = {"internal": internal} if public is None else {"public": public, "internal": internal}
+    check("ports", {p["name"]: p["containerPort"] for p in container["ports"]}, ports)
     for probe, path in (("startupProbe", "startup"), ("livenessProbe", "live"), ("readinessProbe", "ready")):
         check(probe, container[probe]["httpGet"], {"path": f"/health/{path}", "port": "internal"})
-    check("preStop", container["lifecycle"]["preStop"], {"sleep": {"seconds": 5}})
+    check("preStop", container["lifecycle"]["preStop"], {"sleep": {"seconds": pause}})
     environment = {e["name"]: e.get("value") for e in container.get("env", [])}
     environment_is_known(environment, component)
     if component == "gateway":
@@ -104,7 +106,9 @@ for component, public, internal in (("gateway", 8080, 8081), ("capture", 8082, 8
     mounts = {m["name"] for m in container["volumeMounts"]}
     check("secrets only where one is named", "secrets" in mounts, "existingSecret" in values)
     check("volumes", mounts, {v["name"] for v in pod["volumes"]})
-    for service, port in ((name, "public"), (f"{name}-internal", "internal")):
+    services = [(f"{name}-internal", "internal")] + ([(name, "public")] if public else [])
+    check("a public service only with a public port", ("Service", name) in by, public is not None)
+    for service, port in services:
         found = get("Service", service)["spec"]
         check("service", (found["selector"], found["ports"][0]["targetPort"]), (selector, port))
     check("no public way to the internal port", get("Service", f"{name}-internal")["spec"]["type"], "ClusterIP")
@@ -113,7 +117,8 @@ for component, public, internal in (("gateway", 8080, 8081), ("capture", 8082, 8
 
 pod = next(o for o in objects if o["kind"] == "Pod")
 check("helm test", pod["metadata"]["annotations"]["helm.sh/hook"], "test")
-check("helm test asks both", [c["command"][-1] for c in pod["spec"]["containers"]], [
+check("helm test asks all", [c["command"][-1] for c in pod["spec"]["containers"]], [
+    "http://t-tidewire-alerts-internal:8087/health/ready",
     "http://t-tidewire-capture-internal:8083/health/ready",
     "http://t-tidewire-gateway-internal:8081/health/ready",
 ])
@@ -134,6 +139,8 @@ else:
     check("policy", policy["policyTypes"], ["Ingress", "Egress"])
     doors = [(rule["ports"], "from" in rule) for rule in policy["ingress"]]
     check("the internal port is not open to all", doors, [([{"port": "public"}], False), ([{"port": "internal"}], True)])
+    policy = get("NetworkPolicy", "t-tidewire-alerts")["spec"]
+    check("alerts are open to monitoring alone", [rule["ports"] for rule in policy["ingress"]], [[{"port": "internal"}]])
     monitor = get("ServiceMonitor", "t-tidewire-gateway")["spec"]
     internal = get("Service", "t-tidewire-gateway-internal")["metadata"]["labels"]
     public = get("Service", "t-tidewire-gateway")["metadata"]["labels"]

@@ -48,6 +48,7 @@ impl Bed {
         let kafka = Kafka::start(brokers).expect("the brokers start")?;
         let topics = Topics::new(&kafka.bootstrap(), i32::try_from(brokers).unwrap());
         topics.create(TOPIC, PARTITIONS, "delete");
+        topics.create("alerts", 1, "delete");
         topics.create("control", 1, "compact");
         topics.create("quarantine", 1, "compact");
         let folder = tempfile::tempdir().unwrap();
@@ -56,6 +57,7 @@ impl Bed {
         let common = [
             ("kafka.brokers", kafka.bootstrap()),
             ("kafka.changes_topic", TOPIC.to_owned()),
+            ("kafka.alerts_topic", "alerts".to_owned()),
             ("kafka.control_topic", "control".to_owned()),
             ("kafka.quarantine_topic", "quarantine".to_owned()),
             ("kafka.partitions", PARTITIONS.to_string()),

@@ -13,6 +13,7 @@
     reason = "a test fails by panicking, its helpers too"
 )]
 
+mod alerts;
 mod bed;
 mod dice;
 mod journal;
@@ -98,6 +99,21 @@ fn block_on<T>(work: impl Future<Output = T>) -> T {
 #[test]
 fn a_rolling_restart_loses_nothing() {
     block_on(rolling::run());
+}
+
+#[test]
+fn alerts_are_neither_lost_nor_doubled_by_kills() {
+    block_on(alerts::killed());
+}
+
+#[test]
+fn alerts_are_neither_lost_nor_doubled_when_partitions_move() {
+    block_on(alerts::shared());
+}
+
+#[test]
+fn scripts_that_mean_harm_are_stopped_and_their_neighbours_alert() {
+    block_on(alerts::hostile());
 }
 
 #[test]

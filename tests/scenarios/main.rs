@@ -13,6 +13,7 @@
 
 mod support;
 
+mod alert_sockets;
 mod browser;
 mod configuration;
 mod delivery;

@@ -19,7 +19,9 @@ const RECORD_OVERHEAD_BYTES: usize = 64 * 1024;
 const MESSAGE_BYTES_MAX: usize = 1_000_000;
 /// Between two tries to reach the cluster at start.
 const RETRY: Duration = Duration::from_secs(1);
-/// How long a topic of changes keeps records that is created here, and what is advised.
+/// Partitions of the topic of alerts: there are far fewer of them than changes.
+const ALERTS_PARTITIONS: i32 = 3;
+/// How long a topic of changes or alerts keeps records that is created here, and what is advised.
 const RETENTION: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 
 /// The options of reader, writer and admin client.
@@ -66,6 +68,17 @@ pub fn control_topic(settings: &Settings) -> ExpectedTopic {
         partitions: 1,
         cleanup: CleanupPolicy::Compact,
         retention: None,
+    }
+}
+
+/// What the topic of alerts must be: kept as long as the changes that fired them, never compacted.
+#[must_use]
+pub fn alerts_topic(settings: &Settings) -> ExpectedTopic {
+    ExpectedTopic {
+        name: settings.kafka.alerts_topic.clone(),
+        partitions: ALERTS_PARTITIONS,
+        cleanup: CleanupPolicy::Delete,
+        retention: Some(RETENTION),
     }
 }
 

@@ -11,8 +11,11 @@ mod server;
 mod start;
 mod store;
 
-pub use kafka::{changes_topic, control_topic, prepare_topics, quarantine_topic};
+pub use kafka::{alerts_topic, changes_topic, control_topic, prepare_topics, quarantine_topic};
 pub use model::self_links;
 pub use server::{allowed_origins, internal_server, public_server, public_url};
-pub use start::{Checked, ServiceArgs, StartError, begin, check, common_metrics, explain, init};
+pub use start::{
+    Checked, ServiceArgs, StartError, begin, check, check_without_tokens, common_metrics, explain,
+    init,
+};
 pub use store::start_store;

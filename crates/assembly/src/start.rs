@@ -147,6 +147,26 @@ pub fn check(
     }
 }
 
+/// The same for a service that takes no tokens and serves nobody: the model, and how Kafka is reached.
+///
+/// # Errors
+/// [`StartError::Values`].
+pub fn check_without_tokens(
+    settings: &Settings,
+    client_id: &str,
+) -> Result<(Arc<Model>, KafkaOptions), StartError> {
+    let mut problems = Vec::new();
+    match (load_model(settings), kafka_options(settings, client_id)) {
+        (Ok(model), Ok(kafka)) => Ok((model, kafka)),
+        (model, kafka) => {
+            for error in [model.err(), kafka.err()].into_iter().flatten() {
+                error.gather(&mut problems)?;
+            }
+            Err(StartError::Values(problems))
+        }
+    }
+}
+
 /// Registers the common metrics and says which build runs.
 ///
 /// # Errors

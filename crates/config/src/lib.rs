@@ -23,9 +23,9 @@ pub use page::{print, reference};
 pub use secret::{SECRET_BYTES_MAX, Secret, SecretError};
 pub use service::Service;
 pub use settings::{
-    Auth, Capture, Claims, Gateway, Http, Internal, IpRange, Issuer, Kafka, KeySource, Log,
-    Mapping, Model, Redis, RedisMode, Rights, RightsDefault, Roles, Settings, Tls, UnknownTypes,
-    load,
+    Alerts, AlertsStart, Auth, Capture, Claims, Gateway, Http, Internal, IpRange, Issuer, Kafka,
+    KeySource, Log, Mapping, Model, Redis, RedisMode, Rights, RightsDefault, Roles, Settings, Tls,
+    UnknownTypes, load,
 };
 pub use sources::{ENV_PREFIX, Sources};
 

@@ -201,6 +201,19 @@ pub struct FrameId {
     pub offset: Offset,
 }
 
+impl FrameId {
+    /// Reads `3-244070007`: two plain numbers, exactly as they are written.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let (partition, offset) = text.split_once('-')?;
+        let id = Self {
+            partition: Partition(partition.parse().ok()?),
+            offset: Offset(offset.parse().ok()?),
+        };
+        (id.to_string() == text).then_some(id)
+    }
+}
+
 impl fmt::Display for FrameId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}-{}", self.partition, self.offset)
@@ -222,6 +235,20 @@ mod tests {
         check("9007199254740991", Some(KEY_NUMBER_MAX - 1));
         for bad in ["", "9007199254740992", "007", "+1", "-1", "1.0", "1e3", " 1", "１", "*"] {
             check(bad, None);
+        }
+    }
+
+    #[test]
+    fn frame_ids_have_one_spelling() {
+        let check = |text: &str, is_id: bool| {
+            assert_eq!(FrameId::parse(text).map(|id| id.to_string()), is_id.then(|| text.into()));
+        };
+        check("3-244070007", true);
+        check("0-0", true);
+        check("2147483647-9223372036854775807", true);
+        for bad in ["", "-", "3", "3-", "-3", "03-1", "3-01", "+3-1", "3-1-1", "3--", "a-1", "3_1"]
+        {
+            check(bad, false);
         }
     }
 

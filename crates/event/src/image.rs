@@ -169,6 +169,12 @@ impl Document {
         &self.bytes
     }
 
+    /// The value at a place that [`Node::place`] told of this very document.
+    #[must_use]
+    pub const fn node(&self, place: u32) -> Node<'_> {
+        Node { document: self, index: place }
+    }
+
     fn entry(&self, index: u32) -> Option<&Entry> {
         self.tape.get(index as usize)
     }
@@ -261,6 +267,12 @@ pub struct Node<'a> {
 impl<'a> Node<'a> {
     fn entry(self) -> Option<&'a Entry> {
         self.document.entry(self.index)
+    }
+
+    /// Where it stands in its document, for whoever keeps the document and not the borrow.
+    #[must_use]
+    pub const fn place(self) -> u32 {
+        self.index
     }
 
     /// What it is.
@@ -457,6 +469,12 @@ impl Body {
             }
         }
         Ok(())
+    }
+
+    /// The whole body, for members beside the two images.
+    #[must_use]
+    pub const fn document(&self) -> &Document {
+        &self.document
     }
 
     /// The object after the change.

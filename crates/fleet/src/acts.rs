@@ -173,8 +173,10 @@ impl Fleet {
     fn new_order(&mut self, voyage: u64, mut calls: Vec<u64>) {
         calls.truncate(2);
         let supplier = self.rng.random_range(0..3);
-        let (Some(call), Some(vessel), Some(supplier)) = (
-            self.pick(&calls),
+        let call = self.pick(&calls).and_then(|key| self.world.calls.get(&key));
+        let call = call.map(|call| (call.key, call.arrival.at_ms));
+        let (Some((call, delivery_ms)), Some(vessel), Some(supplier)) = (
+            call,
             self.world.voyage(voyage).map(|voyage| voyage.vessel),
             self.world.partner("SUPPLIER", supplier),
         ) else {
@@ -195,7 +197,9 @@ impl Fleet {
         for line in &lines {
             self.tell(Id { kind: Kind::BunkerOrderLine, key: line.key });
         }
-        self.world.orders.insert(key, BunkerOrder { key, call, vessel, supplier, lines });
+        self.world
+            .orders
+            .insert(key, BunkerOrder { key, call, vessel, supplier, delivery_ms, lines });
         if let Some(call) = self.world.calls.get_mut(&call) {
             call.orders.push(key);
         }

@@ -159,6 +159,8 @@ impl Fleet {
                 at_ms: eta_ms + stay * HOUR_MS,
                 is_fact: false,
             },
+            laycan_ms: (reason == Reason::Load)
+                .then_some((eta_ms - 6 * HOUR_MS, eta_ms + 12 * HOUR_MS)),
             orders: Vec::new(),
         };
         self.world.calls.insert(key, call);

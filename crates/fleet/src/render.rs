@@ -285,6 +285,8 @@ impl Renderer<'_> {
             "distanceActual": decimal(call.distance, 1),
             "daysAtSea": decimal(call.distance * 1000 / (call.speed.max(1) * 24), 2),
             "departureFixed": call.departure.is_fact,
+            "laycanFrom": call.laycan_ms.map(|(from, _)| date_time(from)),
+            "laycanTo": call.laycan_ms.map(|(_, to)| date_time(to)),
             "voyage": self.reference(Kind::Voyage, call.voyage,
                 json!({"referenceNo": voyage.map(reference_no)})),
             "eventLogs": self.event_logs(call),
@@ -373,7 +375,8 @@ impl Renderer<'_> {
                 line.key,
                 json!({
                 "bunkerType": line.grade, "quantity": decimal(line.quantity, 3),
-                "price": decimal(line.price_cents, 2)}),
+                "price": decimal(line.price_cents, 2),
+                "deliveryDate": date_time(order.delivery_ms)}),
             )
         });
         images

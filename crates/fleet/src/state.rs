@@ -151,6 +151,8 @@ pub(crate) struct PortCall {
     pub(crate) berth: Option<EventLog>,
     /// DEP: the estimate of it from the start.
     pub(crate) departure: EventLog,
+    /// From when to when the charterer takes the ship, where it loads.
+    pub(crate) laycan_ms: Option<(i64, i64)>,
     /// The bunker orders against this call.
     pub(crate) orders: Vec<u64>,
 }
@@ -184,6 +186,8 @@ pub(crate) struct BunkerOrder {
     pub(crate) call: u64,
     pub(crate) vessel: Vessel,
     pub(crate) supplier: Partner,
+    /// When the ship was to arrive as the order was given.
+    pub(crate) delivery_ms: i64,
     pub(crate) lines: Vec<BunkerLine>,
 }
 

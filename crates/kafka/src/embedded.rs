@@ -16,7 +16,8 @@ use crate::{KafkaError, KafkaOptions};
 /// It is no Kafka and never meant for production: it keeps 5 MiB or 100,000 batches per partition and
 /// then forgets the oldest without a word; it keeps them in memory, and ends with its owner; it creates
 /// no topic through the admin API (use [`EmbeddedBroker::create_topic`]), describes none, tells no topic
-/// id and looks up no offset by time; it knows neither access rights nor retention nor compaction.
+/// id and looks up no offset by time; it knows neither access rights nor retention nor compaction; what a
+/// transaction has written shows at once, also when it is aborted.
 pub struct EmbeddedBroker {
     // Writes nothing: librdkafka hangs the mock cluster on a client, and this one can cross threads.
     client: BaseProducer,
@@ -79,10 +80,14 @@ impl EmbeddedBroker {
     }
 }
 
-/// 16 hexadecimal digits that another start does not repeat.
 fn random_id() -> String {
+    format!("embedded-{}", random_name())
+}
+
+/// 16 hexadecimal digits that another start does not repeat.
+pub(crate) fn random_name() -> String {
     use std::hash::{BuildHasher, Hasher};
-    let mut id = String::from("embedded-");
+    let mut id = String::new();
     let random = std::collections::hash_map::RandomState::new().build_hasher().finish();
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
     let nanos = now.map_or(0, |d| u64::from(d.subsec_nanos()) ^ d.as_secs());

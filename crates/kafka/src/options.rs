@@ -11,7 +11,7 @@ use rdkafka::ClientConfig;
 use thiserror::Error;
 
 /// Properties that are not for configuration, and why.
-const FIXED: [(&str, &str); 12] = [
+const FIXED: [(&str, &str); 17] = [
     ("bootstrap.servers", "it is kafka.brokers"),
     ("client.id", "it is kafka.client_id"),
     ("group.id", "it follows from kafka.group_prefix"),
@@ -22,8 +22,16 @@ const FIXED: [(&str, &str); 12] = [
     ("isolation.level", "records of aborted transactions are never shown"),
     ("enable.partition.eof", "positions move over transaction markers by it"),
     ("auto.offset.reset", "a lost position is a declared gap, never a silent reset"),
-    ("enable.auto.commit", "no offset is committed"),
+    (
+        "enable.auto.commit",
+        "offsets are committed with what was made of the records, or not at all",
+    ),
     ("enable.auto.offset.store", "no offset is stored"),
+    ("group.protocol", "the stages' hand-over of partitions is made for the classic one"),
+    ("partition.assignment.strategy", "partitions are handed over all at once"),
+    ("group.instance.id", "it is the service's own name for the instance"),
+    ("transactional.id", "it follows from the group and the instance"),
+    ("transaction.timeout.ms", "a transaction left open holds back its readers only so long"),
 ];
 
 /// What can go wrong with Kafka outside reading and writing.
@@ -181,6 +189,32 @@ impl KafkaOptions {
             // The segment that is being read and the next.
             .set("queued.max.messages.kbytes", "512")
             .set("statistics.interval.ms", "0");
+        Ok(config)
+    }
+
+    /// For reading as a member of a group.
+    pub(crate) fn member_config(&self, group_id: &str) -> Result<ClientConfig, KafkaError> {
+        let mut config = self.reader_config()?;
+        config.set("group.id", group_id).set("partition.assignment.strategy", "range");
+        Ok(config)
+    }
+
+    /// For writing in transactions, each within `timeout`.
+    pub(crate) fn transactions_config(
+        &self,
+        transactional_id: &str,
+        timeout: Duration,
+    ) -> Result<ClientConfig, KafkaError> {
+        let mut config = self.writer_config()?;
+        // Either name is the same property.
+        config.remove("message.timeout.ms");
+        let milliseconds = timeout.as_millis().max(1).to_string();
+        config
+            .set("transactional.id", transactional_id)
+            .set("transaction.timeout.ms", &milliseconds)
+            // librdkafka wants them to be no longer than the transaction.
+            .set("delivery.timeout.ms", &milliseconds)
+            .set("socket.timeout.ms", &milliseconds);
         Ok(config)
     }
 

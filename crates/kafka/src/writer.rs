@@ -224,7 +224,7 @@ fn frame_id(message: &BorrowedMessage<'_>) -> FrameId {
 
 /// What an error means for the caller. `never_written`: librdkafka is sure that the record is not in
 /// the log.
-fn classify(error: &RdError, never_written: bool) -> WriteError {
+pub(crate) fn classify(error: &RdError, never_written: bool) -> WriteError {
     if !never_written {
         return WriteError::Unknown;
     }

@@ -43,6 +43,17 @@ pub enum HistoryError {
     Unavailable(String),
 }
 
+/// A range of one partition.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Stretch {
+    /// The partition.
+    pub partition: Partition,
+    /// The first offset of it.
+    pub from: NextOffset,
+    /// The first offset behind it.
+    pub to: NextOffset,
+}
+
 /// Reads stretches of the log.
 pub trait LogHistory: Send {
     /// Reads from the requested place on. Blocks until there is an answer, up to a timeout of seconds.

@@ -3,10 +3,13 @@
 //! `tidewire-kafka` implements it against a cluster (the embedded broker included); tests implement it
 //! with vectors. Reading is pull-driven by one owner (the router's thread), so that a full channel
 //! behind the router simply stops the pulling. Writing answers once the record is durable. What lies
-//! behind the reader is read in [`Segment`]s through [`LogHistory`], by an owner that may block.
+//! behind the reader is read in [`Segment`]s through [`LogHistory`], by an owner that may block. A service
+//! that makes records out of records is a [`LogStage`].
 
 mod history;
+mod memory;
 mod segment;
+mod stage;
 
 use std::future::Future;
 use std::pin::Pin;
@@ -16,8 +19,12 @@ use bytes::Bytes;
 use thiserror::Error;
 use tidewire_event::{FrameId, LeaderEpoch, NextOffset, Offset, Partition};
 
-pub use history::{HISTORY_SEGMENT_BYTES, HistoryAnswer, HistoryError, HistoryRequest, LogHistory};
+pub use history::{
+    HISTORY_SEGMENT_BYTES, HistoryAnswer, HistoryError, HistoryRequest, LogHistory, Stretch,
+};
+pub use memory::{MemoryLog, MemoryStage};
 pub use segment::{Segment, SegmentBuilder};
+pub use stage::{Batch, BatchLimits, LogStage, StageError, StageEvent, StartedFrom};
 
 /// A boxed future, so that ports are object-safe.
 pub type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send + 'static>>;

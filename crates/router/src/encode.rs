@@ -7,7 +7,7 @@ use slab::Slab;
 use tidewire_event::Operation;
 use tidewire_fields::{FieldMask, MaskView, ProjectContext, Target, write_reference};
 use tidewire_rights::PermissionClass;
-use tidewire_wire::frame::{EventBody, ObjectValue};
+use tidewire_wire::frame::{EventBody, ObjectValue, push_alert};
 
 use crate::SelfLinks;
 use crate::event::RoutedEvent;
@@ -153,14 +153,24 @@ fn encode(
     operation: Operation,
     self_base: &str,
 ) -> bool {
-    let target = Target { object_type: &event.route.object_type, is_main: role == Role::Main };
+    let alert = match event.alert() {
+        None => None,
+        Some(Ok(alert)) => Some(alert),
+        Some(Err(_)) => return false,
+    };
+    // An alert shows the change that fired it.
+    let (id, shown_type, key) = match alert {
+        None => (event.id, &event.route.object_type, &event.key),
+        Some(alert) => (alert.change, &alert.object_type, &alert.key),
+    };
+    let target = Target { object_type: shown_type, is_main: role == Role::Main };
     let object_type = target.object_type.as_str();
-    let mut value = ObjectValue::Key(&event.key);
+    let mut value = ObjectValue::Key(key);
     if let Some(mask) = mask {
         object.clear();
         let context = ProjectContext { self_base };
         let reference = |object: &mut Vec<u8>| {
-            write_reference(target.object_type, &event.key, &context, object);
+            write_reference(target.object_type, key, &context, object);
         };
         if matches!(mask.for_type(target.object_type, target.is_main), MaskView::Reference) {
             reference(object);
@@ -172,7 +182,7 @@ fn encode(
                 Operation::Create | Operation::Update => body.and_then(|b| b.new_image()),
             };
             match image {
-                Some(image) => mask.project(target, image, &event.key, &context, object),
+                Some(image) => mask.project(target, image, key, &context, object),
                 None if event.operation == Operation::Delete => reference(object),
                 // A create or update whose body lacks the new image is broken.
                 None => return false,
@@ -181,14 +191,17 @@ fn encode(
         value = ObjectValue::Json(object);
     }
     EventBody {
-        id: event.id,
+        id,
         time_ms: event.time_ms,
         object_type,
         event: operation,
         object: value,
-        key: &event.key,
+        key,
         self_base,
     }
     .encode(out);
+    if let Some(alert) = alert {
+        push_alert(out, &alert.json);
+    }
     true
 }

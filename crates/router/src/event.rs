@@ -8,6 +8,9 @@ use tidewire_event::image::{Body, BodyError, BodyLimits};
 use tidewire_event::{
     FrameId, KeyKind, LeaderEpoch, ObjectKey, ObjectType, OldImage, Operation, Tenant,
 };
+use tidewire_rights::PermissionClass;
+
+use crate::alert::{self, Alert, AlertFault, LazyAlert};
 
 /// Tenant and type of a route; one allocation shared by all events of the pair.
 #[derive(Debug, PartialEq, Eq)]
@@ -18,6 +21,8 @@ pub struct TypeRoute {
     pub object_type: ObjectType,
     /// What the model says of the type's keys; `None` for a type it does not know.
     pub key_kind: Option<KeyKind>,
+    /// Whether the records are alerts: somebody asked for them as such.
+    pub is_alert: bool,
 }
 
 impl TypeRoute {
@@ -64,6 +69,8 @@ pub struct RoutedEvent {
     pub look_for_owners: bool,
     payload: Option<Bytes>,
     body: OnceLock<Result<Option<Body>, BodyError>>,
+    /// `None` for a change.
+    alert: Option<Box<LazyAlert>>,
     reported: AtomicBool,
 }
 
@@ -87,6 +94,7 @@ impl RoutedEvent {
         payload: Option<Bytes>,
     ) -> Self {
         let (body, reported) = (OnceLock::new(), AtomicBool::new(false));
+        let alert = route.is_alert.then(Box::default);
         Self {
             id,
             epoch,
@@ -99,6 +107,7 @@ impl RoutedEvent {
             look_for_owners,
             payload,
             body,
+            alert,
             reported,
         }
     }
@@ -127,11 +136,34 @@ impl RoutedEvent {
         let parsed = self.body.get_or_init(|| {
             let parse = |payload| {
                 let body = Body::parse(payload, BodyLimits::default())?;
-                body.check_key(&self.key)?;
+                // The key of an alert is its script's; its images are looked at where it is read.
+                if self.alert.is_none() {
+                    body.check_key(&self.key)?;
+                }
                 Ok(body)
             };
             self.payload.clone().map(parse).transpose()
         });
         parsed.as_ref().map(Option::as_ref)
+    }
+
+    /// What an alert is about; `None` for a change.
+    ///
+    /// # Errors
+    /// [`AlertFault`]: it cannot be read as an alert; the same for every caller.
+    pub fn alert(&self) -> Option<Result<&Alert, &AlertFault>> {
+        let lazy = self.alert.as_ref()?;
+        let read = || alert::read(&self.key, self.body().unwrap_or_default());
+        Some(lazy.get_or_init(read).as_ref())
+    }
+
+    /// Whether a class may read the object that the event shows. Of an alert that cannot be read whoever
+    /// subscribed to it is told a gap.
+    pub(crate) fn is_readable_by(&self, class: &PermissionClass) -> bool {
+        match self.alert() {
+            None => class.may_read(self.route.object_type.as_str()),
+            Some(Ok(alert)) => class.may_read(alert.object_type.as_str()),
+            Some(Err(_)) => true,
+        }
     }
 }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use hashbrown::HashMap;
 use tidewire_event::{KeyKind, ObjectKey, ObjectType, Owner, RecordError, Tenant, percent_encode};
 use tidewire_model::Model;
-use tidewire_wire::definition::{Definition, KeySelector, TypeSelector};
+use tidewire_wire::definition::{ALERT_TYPE, Definition, KeySelector, TypeSelector};
 
 use crate::ShardIndex;
 use crate::event::TypeRoute;
@@ -247,6 +247,7 @@ impl InterestTable {
                 tenant: Tenant::new(&tidewire_event::percent_decode(tenant).ok()?).ok()?,
                 object_type: ObjectType::new(object_type).ok()?,
                 key_kind: self.model.key_kind(object_type),
+                is_alert: false,
             }),
         };
         Some(Wanted { route, direct, named, from_above })
@@ -260,7 +261,7 @@ impl InterestTable {
         if digits && text.len() <= 15 && (text == "0" || !text.starts_with('0')) {
             return Ok(());
         }
-        match self.model.key_kind(object_type) {
+        match self.model.key_kind(object_type).filter(|_| object_type != ALERT_TYPE) {
             Some(KeyKind::Integer) => ObjectKey::parse(text, KeyKind::Integer)
                 .map(drop)
                 .map_err(|e| RecordError::Id("the object key", e)),
@@ -283,11 +284,15 @@ fn type_entry<'a>(
     tenant: &Tenant,
     object_type: &ObjectType,
 ) -> &'a mut TypeEntry {
+    // Nobody but who asks for alerts may name this type.
+    let is_alert = object_type.as_str() == ALERT_TYPE;
+    let kind = || model.key_kind(object_type.as_str());
     entry.types.entry_ref(object_type.as_str()).or_insert_with(|| TypeEntry {
         route: Arc::new(TypeRoute {
             tenant: tenant.clone(),
             object_type: object_type.clone(),
-            key_kind: model.key_kind(object_type.as_str()),
+            key_kind: if is_alert { Some(KeyKind::Text) } else { kind() },
+            is_alert,
         }),
         keys: Keys::default(),
         from_above: ShardCounts::default(),

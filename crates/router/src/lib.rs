@@ -12,6 +12,7 @@
 //! the log of each partition; an event is encoded once per (field list, permission class), never per
 //! connection; nothing here waits, sleeps, reads a clock or touches a socket.
 
+mod alert;
 mod conflate;
 mod decode;
 mod encode;
@@ -27,6 +28,7 @@ mod shard;
 mod view;
 mod window;
 
+pub use alert::{Alert, AlertFault};
 pub use decode::SOURCE_CAPTURE;
 pub use event::{OwnerRef, RoutedEvent, TypeRoute};
 pub use fold::{Fold, FoldTooLarge};

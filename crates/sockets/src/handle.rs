@@ -198,11 +198,12 @@ pub struct Shards {
 }
 
 impl Shards {
-    /// Starts `count` threads.
+    /// Starts `count` threads, named `<name>-<number>`.
     ///
     /// # Errors
     /// When the operating system gives no poll or thread.
     pub fn start(
+        name: &str,
         count: ShardIndex,
         options: ShardOptions,
         settings: &ShardSettings,
@@ -224,7 +225,7 @@ impl Shards {
                 },
                 Outlets { index, ports: ports.clone(), stats: Arc::clone(&handle.stats) },
             );
-            tasks.spawn_fallible_thread(format!("shard-{index}"), move || shard.run())?;
+            tasks.spawn_fallible_thread(format!("{name}-{index}"), move || shard.run())?;
             handles.push(handle);
         }
         Ok(Self { handles: handles.into() })

@@ -9,5 +9,6 @@ pub mod metrics;
 
 pub use log::{LogError, LogFormat, init};
 pub use metrics::{
-    CaptureMetrics, CommonMetrics, GatewayMetrics, METRICS_CONTENT_TYPE, MetricsError, Registry,
+    AlertsMetrics, CaptureMetrics, CommonMetrics, GatewayMetrics, METRICS_CONTENT_TYPE,
+    MetricsError, Registry,
 };

@@ -1,6 +1,7 @@
 //! What librdkafka knows and rdkafka's safe API leaves out: the id of a topic, the position of a
 //! consumer in one partition, the leader epoch of a record, how to read on at an offset *and* leader
-//! epoch, and whether a record that failed was ever sent.
+//! epoch, what a group has committed with it, the generation of a group's member, and whether a record
+//! that failed was ever sent.
 //!
 //! Why `unsafe` is allowed in this crate and nowhere else: each of these is a call into the C
 //! library that rdkafka binds but does not wrap.
@@ -11,6 +12,8 @@
 //!   with a trip to another thread: too dear for every end of partition.)
 //! - The *leader epoch* (KIP-101, KIP-320) tells a log that was cut and has grown again from the one that
 //!   was read: the position alone lies inside both.
+//! - The *generation* tells whether a client is a member of its group at all: the group metadata of one
+//!   that is none fences nobody, and rdkafka's is opaque.
 //! - The *persistence* of a failed record separates "nothing was sent, try again" from "unknown".
 //!
 //! Invariant: every pointer that the library hands over for keeps is owned by a guard which frees it
@@ -171,6 +174,67 @@ pub fn add_partition(
     // SAFETY: the element is one of the list, which is live and not changed meanwhile.
     unsafe { sys::rd_kafka_topic_partition_set_leader_epoch(element, leader_epoch) };
     Ok(())
+}
+
+/// What a group has committed for a partition.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Committed {
+    /// The next offset to read.
+    pub next: i64,
+    /// The leader epoch that was committed with it; -1: none.
+    pub leader_epoch: i32,
+    /// The text that was committed with it. Any program may commit any bytes.
+    pub metadata: Vec<u8>,
+}
+
+/// What the list, an answer to a question for committed offsets, says of a partition. `None`: nothing is
+/// committed.
+#[must_use]
+pub fn committed(list: &TopicPartitionList, topic: &str, partition: i32) -> Option<Committed> {
+    let name = CString::new(topic).ok()?;
+    // SAFETY: the list is live and borrowed for the call; the name is a C string that outlives it.
+    let element =
+        unsafe { sys::rd_kafka_topic_partition_list_find(list.ptr(), name.as_ptr(), partition) };
+    if element.is_null() {
+        return None;
+    }
+    // SAFETY: the element is one of the list, which is live and not changed meanwhile.
+    let leader_epoch = unsafe { sys::rd_kafka_topic_partition_get_leader_epoch(element) };
+    // SAFETY: as above, for as long as the list is borrowed.
+    let element = unsafe { &*element };
+    if element.offset < 0 {
+        return None;
+    }
+    let (data, size) = (element.metadata.cast::<u8>(), element.metadata_size);
+    let metadata = if data.is_null() || size == 0 {
+        Vec::new()
+    } else {
+        // SAFETY: the list owns so many bytes there, and they are copied at once.
+        unsafe { std::slice::from_raw_parts(data, size) }.to_vec()
+    };
+    Some(Committed { next: element.offset, leader_epoch, metadata })
+}
+
+/// The generation of the group in which this consumer is a member; `None` if it is none now, or the client
+/// is ending. Waits for the client's own thread, not for the cluster.
+#[must_use]
+pub fn generation<C: ClientContext>(client: &Client<C>) -> Option<i32> {
+    // SAFETY: the client is live and borrowed for the call. What is returned is ours, or null.
+    let metadata = unsafe { sys::rd_kafka_consumer_group_metadata(client.native_ptr()) };
+    if metadata.is_null() {
+        return None;
+    }
+    let metadata = Guard(metadata, sys::rd_kafka_consumer_group_metadata_destroy);
+    // SAFETY: the guard keeps it live.
+    let generation = unsafe { sys::rd_kafka_consumer_group_metadata_generation_id(metadata.0) };
+    // SAFETY: as above; the text is the metadata's own.
+    let member = unsafe { sys::rd_kafka_consumer_group_metadata_member_id(metadata.0) };
+    if member.is_null() || generation < 0 {
+        return None;
+    }
+    // SAFETY: a C string that lives as long as the guard.
+    let member = unsafe { CStr::from_ptr(member) };
+    (!member.is_empty()).then_some(generation)
 }
 
 /// True if a record whose delivery failed was certainly never written: it may be sent again without

@@ -9,7 +9,7 @@ use serde_json::Value;
 use tidewire_event::{CURSOR_BYTES_MAX, FrameId, KeyKind, ObjectKey, Offset, Operation, Partition};
 use tidewire_wire::definition::KEYS_MAX;
 use tidewire_wire::error::{CloseCode, ErrorBody};
-use tidewire_wire::frame::{EventBody, ObjectValue};
+use tidewire_wire::frame::{EventBody, ObjectValue, alert_suffix, push_alert};
 use tidewire_wire::v1::{FILTER_BYTES_MAX, GapReason, frames, parse};
 
 /// The one time of all examples, 2026-09-14T13:37:26 UTC: an example with another one is none of ours.
@@ -20,7 +20,7 @@ const PAGE: &str = include_str!("../../../docs/reference/tidewire-v1.md");
 const ASYNCAPI: &str = include_str!("../../../docs/reference/tidewire-v1.asyncapi.yaml");
 
 const CLIENT_TYPES: [&str; 6] = ["await", "fields", "ping", "subscribe", "token", "unsubscribe"];
-const SERVER_TYPES: [&str; 15] = [
+const SERVER_TYPES: [&str; 16] = [
     "conflated",
     "cursor",
     "error",
@@ -30,6 +30,7 @@ const SERVER_TYPES: [&str; 15] = [
     "live",
     "pong",
     "reached",
+    "scriptDisabled",
     "snapshot",
     "subscribed",
     "tokenAccepted",
@@ -105,6 +106,10 @@ fn encode(message: &Value) -> String {
             frames::push_gap(&mut out, text("sub"), reason);
         }
         "conflated" => frames::push_conflated(&mut out, text("sub"), number("n")),
+        "scriptDisabled" => {
+            let (code, kind) = (text("scriptCode"), text("kind"));
+            frames::push_script_disabled(&mut out, text("sub"), code, number("version"), kind);
+        }
         "reached" => frames::push_reached(&mut out, frame_id(message)),
         "tokenExpiring" => frames::push_token_expiring(&mut out, number("inMs")),
         "tokenAccepted" => frames::push_token_accepted(&mut out, TIME_MS),
@@ -148,7 +153,13 @@ fn push_event(out: &mut Vec<u8>, message: &Value, prefix: &[u8]) {
     out.extend_from_slice(prefix);
     out.extend_from_slice(frames::body_members(&body));
     let definition = number(&message["subscription"], "key");
-    out.extend(frames::event_suffix(definition, BASE, text(message, "sub")));
+    let sub = text(message, "sub");
+    if let Some(alert) = message.get("alert") {
+        push_alert(out, alert.to_string().as_bytes());
+        out.extend(frames::named_suffix(alert_suffix(definition, BASE), sub));
+    } else {
+        out.extend(frames::event_suffix(definition, BASE, sub));
+    }
 }
 
 #[test]

@@ -62,7 +62,7 @@ app.kubernetes.io/component: {{ . }}
 {{- end -}}
 {{- end }}
 
-{{/* The file that both services read: keys without a section first, as TOML wants it. */}}
+{{/* The file that all services read: keys without a section first, as TOML wants it. */}}
 {{- define "tidewire.toml" -}}
 {{- range $key := keys .Values.config | sortAlpha }}
 {{- $value := get $.Values.config $key }}
@@ -87,7 +87,7 @@ app.kubernetes.io/component: {{ . }}
 {{- $config := .Values.config -}}
 {{- if hasKey (default dict $config.gateway) "drain_window" }}{{ fail "config.gateway.drain_window: set gateway.drainWindowSeconds instead, so that the grace period follows it" }}{{ end -}}
 {{- range $section := list "http" "internal" }}
-{{- if hasKey (default dict (get $config $section)) "listen" }}{{ fail (printf "config.%s.listen: ports are the chart's (gateway 8080 and 8081, capture 8082 and 8083)" $section) }}{{ end -}}
+{{- if hasKey (default dict (get $config $section)) "listen" }}{{ fail (printf "config.%s.listen: ports are the chart's (gateway 8080 and 8081, capture 8082 and 8083, alerts 8087)" $section) }}{{ end -}}
 {{- end }}
 {{- if and .Values.model (default dict $config.model).file }}{{ fail "config.model.file: the chart sets it when `model` is given" }}{{ end -}}
 {{- end }}

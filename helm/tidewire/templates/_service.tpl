@@ -1,6 +1,6 @@
 {{/*
 Everything that one service needs. Takes `root`, `component`, `values` (its part of the values), `public` and
-`internal` (its ports).
+`internal` (its ports); a service without a public port is given none.
 */}}
 {{- define "tidewire.service" }}
 {{- $name := printf "%s-%s" (include "tidewire.fullname" .root) .component }}
@@ -70,7 +70,9 @@ spec:
           envFrom: {{- toYaml . | nindent 12 }}
           {{- end }}
           ports:
+            {{- if .public }}
             - {name: public, containerPort: {{ .public }}}
+            {{- end }}
             - {name: internal, containerPort: {{ .internal }}}
           startupProbe:
             httpGet: {path: /health/startup, port: internal}
@@ -131,6 +133,7 @@ spec:
       {{- with $values.tolerations }}
       tolerations: {{- toYaml . | nindent 8 }}
       {{- end }}
+{{- if .public }}
 ---
 apiVersion: v1
 kind: Service
@@ -145,6 +148,7 @@ spec:
   selector: {{- $selector | nindent 4 }}
   ports:
     - {name: http, port: {{ $values.service.port }}, targetPort: public}
+{{- end }}
 ---
 # Metrics, health and administration: never for the public.
 apiVersion: v1
@@ -271,6 +275,7 @@ spec:
         - {name: {{ $name }}, port: {{ $values.service.port }}}
 {{- end }}
 {{- end }}
+{{- $public := .public }}
 {{- with .root.Values.networkPolicy }}
 {{- if .enabled }}
 ---
@@ -283,15 +288,19 @@ spec:
   podSelector:
     matchLabels: {{- $selector | nindent 6 }}
   policyTypes: [Ingress{{ if .egress }}, Egress{{ end }}]
+  {{- if or $public .internalFrom }}
   ingress:
+    {{- if $public }}
     - ports: [{port: public}]
       {{- with .publicFrom }}
       from: {{- toYaml . | nindent 8 }}
       {{- end }}
+    {{- end }}
     {{- with .internalFrom }}
     - ports: [{port: internal}]
       from: {{- toYaml . | nindent 8 }}
     {{- end }}
+  {{- end }}
   {{- with .egress }}
   egress: {{- toYaml . | nindent 4 }}
   {{- end }}

@@ -6,7 +6,7 @@
 //! can come in under another name. Each write leaves an audit line, whatever came of it.
 
 mod access;
-mod query;
+pub(crate) mod query;
 mod revocations;
 mod sessions;
 

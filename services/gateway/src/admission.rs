@@ -6,16 +6,18 @@ use std::sync::Arc;
 use tidewire_auth::{Ticket, TokenError, bearer, decode_grant, unix_now};
 use tidewire_http::{RequestKind, SocketRequest};
 use tidewire_rights::Principal;
+use tidewire_script::Script;
 use tidewire_telemetry::metrics::{RefusalReason, StoreOperation, TokenOutcome};
-use tidewire_wire::definition::{Definition, TypeSelector};
+use tidewire_wire::definition::{ALERT_TYPE, Definition, EventSet, TypeSelector};
 use tidewire_wire::error::Refusal;
 use tidewire_wire::request::{
-    PathToken, Protocol, RawKeys, SocketPath, SocketQuery, Subprotocols, Token, parse_path,
-    parse_query, resolve_keys, subprotocols,
+    ALERT_PREFIX, PathToken, Protocol, RawKeys, SocketPath, SocketQuery, Subprotocols, Token,
+    parse_path, parse_query, resolve_keys, subprotocols,
 };
 use tracing::info;
 
 use crate::caps::{Full, Place};
+use crate::plane::PlaneKind;
 use crate::shared::Shared;
 
 /// Seconds after which a refused client may try again.
@@ -40,6 +42,7 @@ impl From<Refusal> for Refused {
             401 => RefusalReason::Token,
             403 => RefusalReason::Forbidden,
             404 => RefusalReason::Unknown,
+            429 | 503 => RefusalReason::NotReady,
             _ => RefusalReason::BadRequest,
         };
         Self { refusal, reason }
@@ -51,10 +54,22 @@ pub(crate) struct Admitted {
     pub(crate) principal: Arc<Principal>,
     /// `None`: the socket begins without a subscription (`tidewire.v1`).
     pub(crate) definition: Option<Arc<Definition>>,
+    /// The script whose alerts it is for, as it was judged.
+    pub(crate) script: Option<Arc<Script>>,
     pub(crate) query: SocketQuery,
     pub(crate) speaks_v1: bool,
     pub(crate) echo: Option<Protocol>,
     pub(crate) place: Place,
+}
+
+impl Admitted {
+    /// Where its socket will live.
+    pub(crate) const fn plane(&self) -> PlaneKind {
+        match self.script {
+            Some(_) => PlaneKind::Alerts,
+            None => PlaneKind::Objects,
+        }
+    }
 }
 
 /// Judges one request.
@@ -77,26 +92,33 @@ pub(crate) async fn admit(shared: &Shared, request: &SocketRequest) -> Result<Ad
     }
     check_origin(shared, request)?;
     let offered = subprotocols(request.subprotocols.iter().map(String::as_str))?;
-    let (objects, path_token) = match path {
+    let (target, path_token) = match path {
         SocketPath::Objects { object_type, events, keys, token } => {
-            (Some((object_type, events, keys)), token)
+            (Target::Objects(object_type, events, keys), token)
         }
-        SocketPath::AlertScript { .. } => {
-            return Err(Refusal::not_found("no alert script has this code").into());
-        }
-        SocketPath::V1 => (None, PathToken::Elsewhere),
+        SocketPath::AlertScript { code, token } => (Target::Alerts(code), token),
+        SocketPath::V1 => (Target::Nothing, PathToken::Elsewhere),
     };
-    let speaks_v1 = objects.is_none() || offered.echo == Some(Protocol::TidewireV1);
-    check_v1(speaks_v1, objects.is_some(), request, &offered, &query)?;
+    let has_subscription = !matches!(target, Target::Nothing);
+    let speaks_v1 = !has_subscription || offered.echo == Some(Protocol::TidewireV1);
+    check_v1(speaks_v1, has_subscription, request, &offered, &query)?;
     if query.filter.is_some() {
         return Err(Refusal::bad_request("this version has no filters yet").into());
     }
+    if matches!(target, Target::Alerts(_)) {
+        check_alerts(shared, &query)?;
+    }
     let principal = authenticate(shared, request, &query, &offered, path_token).await?;
-    let definition = match objects {
-        Some((object_type, events, keys)) => {
-            Some(define(shared, &principal, &object_type, events, &keys, &query)?)
+    let (definition, script) = match target {
+        Target::Objects(object_type, events, keys) => {
+            let objects = define(shared, &principal, &object_type, events, &keys, &query)?;
+            (Some(objects), None)
         }
-        None => None,
+        Target::Alerts(code) => {
+            let (alerts, script) = define_alerts(shared, &principal, &code).await?;
+            (Some(alerts), Some(script))
+        }
+        Target::Nothing => (None, None),
     };
     let place = shared.caps.enter(&principal).map_err(|full| match full {
         Full::Tenant => Refused::new(
@@ -109,7 +131,46 @@ pub(crate) async fn admit(shared: &Shared, request: &SocketRequest) -> Result<Ad
         ),
     })?;
     let definition = definition.map(Arc::new);
-    Ok(Admitted { principal, definition, query, speaks_v1, echo: offered.echo, place })
+    Ok(Admitted { principal, definition, script, query, speaks_v1, echo: offered.echo, place })
+}
+
+/// What a path asks for.
+enum Target<'a> {
+    Objects(String, EventSet, RawKeys<'a>),
+    Alerts(String),
+    Nothing,
+}
+
+/// What a socket of alerts cannot be asked for, and whether there are any here.
+fn check_alerts(shared: &Shared, query: &SocketQuery) -> Result<(), Refusal> {
+    if shared.planes.alerts.is_none() {
+        return Err(no_alerts());
+    }
+    if query.only_main_object || !query.live_references {
+        let text = "onlyMainObject and liveReferences are for objects: a script decides what fires";
+        return Err(Refusal::bad_request(text));
+    }
+    Ok(())
+}
+
+/// The alerts of a script that the caller may subscribe to.
+async fn define_alerts(
+    shared: &Shared,
+    principal: &Principal,
+    code: &str,
+) -> Result<(Definition, Arc<Script>), Refused> {
+    let unknown = || Refusal::not_found("no alert script has this code");
+    let tenant = &principal.tenant;
+    let script = shared.scripts.get(tenant, code).ok_or_else(unknown)?.script;
+    let class = shared.rights.permission_class(principal);
+    shared.scripts.may_subscribe(shared, principal, &class, &script).await?;
+    let definition = Definition::alerts(tenant.clone(), code).map_err(|_| unknown())?;
+    Ok((definition, script))
+}
+
+/// Why there are no scripts here at all.
+pub(crate) fn no_alerts() -> Refusal {
+    Refusal::not_found("alert scripts are not served here; the setting is gateway.alerts")
 }
 
 /// What a socket of `tidewire.v1` cannot be asked for in its URL.
@@ -151,7 +212,7 @@ fn define(
     shared: &Shared,
     principal: &Principal,
     object_type: &str,
-    events: tidewire_wire::definition::EventSet,
+    events: EventSet,
     raw_keys: &RawKeys<'_>,
     query: &SocketQuery,
 ) -> Result<Definition, Refused> {
@@ -177,6 +238,12 @@ pub(crate) fn check_type(
 ) -> Result<TypeSelector, Refusal> {
     let types = TypeSelector::parse(object_type).map_err(|_| unknown_type(shared, object_type))?;
     if let TypeSelector::One(object_type) = &types {
+        // Whatever the model says: on the plane of objects nobody has alerts.
+        if object_type.as_str() == ALERT_TYPE {
+            return Err(Refusal::not_found(format!(
+                "alerts have a path of their own: {ALERT_PREFIX}"
+            )));
+        }
         if !shared.model.is_known(object_type.as_str()) {
             return Err(unknown_type(shared, object_type.as_str()));
         }

@@ -5,7 +5,6 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tidewire_event::Positions;
 use tidewire_fields::{FieldList, FieldListError, FieldMask, Parsed, Scope};
-use tidewire_model::Model;
 use tidewire_rights::PermissionClass;
 use tidewire_router::ConnectionId;
 use tidewire_sockets::{Client, Closed, Reaction};
@@ -59,7 +58,7 @@ impl Client for DocumentedClient {
         if text.is_empty() || text == "ping" {
             return Reaction::Ignore;
         }
-        match compile(text, &self.shared.model, &self.definition, &self.class) {
+        match compile(text, &self.shared, &self.definition, &self.class) {
             Ok(mask) => {
                 self.shared.metrics.field_lists.inc(outcome(mask.as_ref()));
                 if self.has_session {
@@ -105,19 +104,24 @@ pub(crate) fn count_closed(shared: &Shared, why: Closed) {
     shared.metrics.connections_closed.inc(label);
 }
 
-/// Reads and compiles a field list; `None` is `{}`.
+/// Reads and compiles a field list; `None` is `{}`. That of a socket of alerts is about the objects that
+/// fire them: of the type of the script's triggers, where they are of one type.
 pub(crate) fn compile(
     text: &str,
-    model: &Model,
+    shared: &Shared,
     definition: &Definition,
     class: &PermissionClass,
 ) -> Result<Option<FieldMask>, FieldListError> {
     let Parsed::List(list) = FieldList::parse(text)? else { return Ok(None) };
-    let scope = match &definition.types {
-        TypeSelector::One(object_type) => Scope::One(object_type),
-        TypeSelector::Any => Scope::Any,
+    let fired_by = definition.alert_script();
+    let fired_by = fired_by.map(|code| shared.scripts.one_type(&definition.tenant, code));
+    let scope = match (&fired_by, &definition.types) {
+        (Some(Some(object_type)), _) => Scope::One(object_type),
+        (Some(None), _) | (None, TypeSelector::Any) => Scope::Any,
+        (None, TypeSelector::One(object_type)) => Scope::One(object_type),
     };
-    FieldMask::compile(&list, model, scope, &|object_type| class.may_read(object_type)).map(Some)
+    let may_read = |object_type: &str| class.may_read(object_type);
+    FieldMask::compile(&list, &shared.model, scope, &may_read).map(Some)
 }
 
 /// The error as a client is told.

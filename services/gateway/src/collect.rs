@@ -19,6 +19,7 @@ use crate::shared::Shared;
 #[derive(Debug, Default)]
 struct Seen {
     router: RouterStats,
+    alerts: RouterStats,
     shards: ShardStats,
     history_reads: u64,
     lost: u64,
@@ -27,23 +28,24 @@ struct Seen {
 /// Brings the counts over.
 pub(crate) struct Collector {
     shared: Arc<Shared>,
-    poison: Arc<dyn PoisonSink>,
     seen: Mutex<Seen>,
 }
 
 impl Collector {
-    pub(crate) fn new(shared: &Arc<Shared>, poison: &Arc<dyn PoisonSink>) -> Self {
-        Self { shared: Arc::clone(shared), poison: Arc::clone(poison), seen: Mutex::default() }
+    pub(crate) fn new(shared: &Arc<Shared>) -> Self {
+        Self { shared: Arc::clone(shared), seen: Mutex::default() }
     }
 
     pub(crate) fn collect(&self) {
         let (shared, metrics) = (&self.shared, &self.shared.metrics);
         let mut total = ShardStats::default();
-        for shard in shared.shards.handles() {
-            let stats = shard.stats();
-            total += stats;
+        for shard in shared.planes.all().flat_map(|plane| plane.shards.handles()) {
+            total += shard.stats();
         }
-        let status = shared.router.status();
+        let status = shared.planes.objects.router.status();
+        let alerts = shared.planes.alerts.as_ref().map(|plane| plane.router.status());
+        let alerts = alerts.unwrap_or_default();
+        let planes = || shared.planes.all();
         let seen = &mut *self.seen.lock();
         let grown = |seen: &mut u64, now: u64| now.saturating_sub(std::mem::replace(seen, now));
         let before = &mut seen.shards;
@@ -63,7 +65,11 @@ impl Collector {
             (&metrics.subscription_gaps, &mut before.gaps, total.gaps),
             (&metrics.conflated, &mut before.conflated, total.conflated),
             (&metrics.fell_back, &mut before.fell_back, total.fell_back),
-            (&metrics.history_reads, &mut seen.history_reads, shared.history.reads()),
+            (
+                &metrics.history_reads,
+                &mut seen.history_reads,
+                planes().map(|plane| plane.history.reads()).sum(),
+            ),
         ] {
             metric.add(grown(before, now));
         }
@@ -74,13 +80,18 @@ impl Collector {
             .add(DropReason::Duplicate, grown(&mut seen.router.repeated, status.stats.repeated));
         metrics
             .events_dropped
+            .add(DropReason::Duplicate, grown(&mut seen.alerts.repeated, alerts.stats.repeated));
+        metrics.alerts_received.add(grown(&mut seen.alerts.received, alerts.stats.received));
+        metrics.alerts_routed.add(grown(&mut seen.alerts.routed, alerts.stats.routed));
+        metrics
+            .events_dropped
             .add(DropReason::Stale, grown(&mut seen.router.stale, status.stats.stale));
-        metrics.quarantine_failed.add(grown(&mut seen.lost, self.poison.lost()));
+        metrics.quarantine_failed.add(grown(&mut seen.lost, shared.planes.objects.poison.lost()));
         metrics.readers.set(gauge(total.readers));
-        metrics.window_bytes.set(gauge(shared.window.bytes()));
+        metrics.window_bytes.set(gauge(planes().map(|plane| plane.window.bytes()).sum()));
         metrics.views.set(gauge(total.views));
         metrics.send_queue_bytes.set(gauge(total.queued_bytes));
-        metrics.subscriptions.set(gauge(status.subscriptions));
+        metrics.subscriptions.set(gauge(status.subscriptions + alerts.subscriptions));
         let available = shared.store.as_ref().is_some_and(|store| store.available());
         metrics.store_available.set(i64::from(available));
         let common = &shared.common;
@@ -107,9 +118,10 @@ impl Observer for Watcher {
     }
 
     fn broken(&self, event: &RoutedEvent) {
-        let reason = match event.body() {
-            Err(error) => error.to_string(),
-            Ok(_) => "the body lacks the new image".to_owned(),
+        let reason = match (event.body(), event.alert()) {
+            (Err(error), _) => error.to_string(),
+            (Ok(_), Some(Err(fault))) => fault.to_string(),
+            (Ok(_), _) => "the body lacks the new image".to_owned(),
         };
         let id = event.id;
         warn!(partition = id.partition.0, offset = id.offset.0, error = %reason,

@@ -1,7 +1,7 @@
 //! Follows the control topic: the thread that owns its reader, and the hand that writes to it.
 //!
-//! Today its records are revocations and kicks; what it does not know it passes by, and what cannot be
-//! used it counts, logs and skips. The replica is not ready before the topic was read to the end that it
+//! Its records are revocations, kicks and alert scripts; what it does not know it passes by, and what cannot
+//! be used it counts, logs and skips. The replica is not ready before the topic was read to the end that it
 //! had at the start. What was read stays in force while Kafka is away, and also when the topic is created
 //! anew: a revocation ends by its own time or by a tombstone, never by a loss.
 //!
@@ -20,11 +20,12 @@ use tidewire_auth::unix_now;
 use tidewire_event::{FrameId, NextOffset, Partition};
 use tidewire_log::{LogEvent, LogReader, LogRecord, LogWriter, NewRecord, WriteError};
 use tidewire_telemetry::metrics::ControlOutcome;
+use tidewire_wire::error::Refusal;
 use tokio::sync::watch;
 use tracing::{info, warn};
 
-use crate::revocations;
 use crate::shared::Shared;
+use crate::{revocations, scripts};
 
 /// Log events taken in a turn.
 const EVENTS_PER_TURN: usize = 512;
@@ -36,6 +37,8 @@ const SWEEP_INTERVAL: Duration = Duration::from_secs(60);
 const SWEEP_MAX: usize = 500;
 /// How long a writer waits until its record was read here. It stands in any case.
 const READ_BACK_MAX: Duration = Duration::from_secs(2);
+/// Seconds after which a write that Kafka did not take may be tried again.
+const RETRY_AFTER: u32 = 2;
 
 /// The control topic, as a gateway needs it.
 pub struct ControlTopic {
@@ -142,7 +145,8 @@ impl Follower {
             if !self.shared.health.is_control_read() && self.is_read() {
                 self.shared.health.set_control_read();
                 let kept = self.shared.verifier.revocations().read().len();
-                info!(revocations = kept, "the control topic was read");
+                let scripts = self.shared.scripts.len();
+                info!(revocations = kept, scripts, "the control topic was read");
                 self.sweep_at = Instant::now();
             }
             if Instant::now() >= self.sweep_at {
@@ -194,6 +198,8 @@ impl Follower {
             seat.read.send_modify(|read| read.extend(passed));
             let kept = shared.verifier.revocations().read().len();
             shared.metrics.revocations.set(i64::try_from(kept).unwrap_or(i64::MAX));
+            let scripts = shared.scripts.len();
+            shared.metrics.scripts.set(i64::try_from(scripts).unwrap_or(i64::MAX));
         }
         done
     }
@@ -210,12 +216,37 @@ impl Follower {
 }
 
 fn apply(shared: &Shared, record: &LogRecord<'_>) -> ControlOutcome {
-    match revocations::apply(shared, record.key.unwrap_or_default(), record.payload) {
-        Ok(outcome) => outcome,
-        Err(error) => {
-            warn!(partition = record.partition.0, offset = record.offset.0, error = %error,
-                "a record of the control topic cannot be used and was skipped");
-            ControlOutcome::Bad
+    let (key, value) = (record.key.unwrap_or_default(), record.payload);
+    let applied = match scripts::apply(shared, key, value) {
+        Ok(ControlOutcome::Other) => {
+            revocations::apply(shared, key, value).map_err(|error| error.to_string())
+        }
+        applied => applied.map_err(|error| error.to_string()),
+    };
+    applied.unwrap_or_else(|error| {
+        warn!(
+            partition = record.partition.0,
+            offset = record.offset.0,
+            error,
+            "a record of the control topic cannot be used and was skipped"
+        );
+        ControlOutcome::Bad
+    })
+}
+
+/// What a client is told whose write came to nothing.
+pub(crate) fn refusal(error: &WriteError) -> Refusal {
+    match error {
+        WriteError::QueueFull | WriteError::Unavailable => Refusal::unavailable(
+            "kafka does not take it at the moment: nothing was done",
+            RETRY_AFTER,
+        ),
+        WriteError::Unknown => Refusal::unavailable(
+            "kafka did not answer: it may or may not be in force; do it again",
+            RETRY_AFTER,
+        ),
+        WriteError::TooLarge | WriteError::Refused(_) => {
+            Refusal::internal("the control topic does not take it: the log says why")
         }
     }
 }

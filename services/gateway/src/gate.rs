@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64};
 use std::task::{Context, Poll};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use bytes::Bytes;
 use futures_util::FutureExt as _;
@@ -24,12 +24,12 @@ use tidewire_telemetry::metrics::{RefusalReason, SessionOutcome, StoreOperation,
 use tidewire_wire::definition::Definition;
 use tidewire_wire::error::{Notice, Refusal};
 use tidewire_wire::request::redact;
-use tidewire_wire::v1::frames;
-use tidewire_wire::{sse, ws};
 use tracing::{debug, warn};
 
-use crate::admission::{Admitted, Refused, admit};
+use crate::admission::{Admitted, Refused, admit, no_alerts};
 use crate::client::{Counted, DocumentedClient, compile, outcome, refusal, refused};
+use crate::greeting::Greeting;
+use crate::plane::Home;
 use crate::refused;
 use crate::registry::Opened;
 use crate::sessions::{Claim, Sessions};
@@ -78,7 +78,9 @@ async fn open(
         _ if admitted.speaks_v1 => Framing::V1,
         RequestKind::WebSocket | RequestKind::Neither { .. } => Framing::WebSocket,
     };
-    let Some(shard) = shared.shards.least_loaded().cloned() else {
+    let kind = admitted.plane();
+    let Some(plane) = shared.planes.get(kind) else { return Err(no_alerts().into()) };
+    let Some(shard) = plane.shards.least_loaded().cloned() else {
         return Err(Refusal::internal("there is no shard").into());
     };
     let class = shared.rights.permission_class(&admitted.principal);
@@ -115,15 +117,25 @@ async fn open(
     let principal = Arc::clone(&admitted.principal);
     let echo = admitted.echo.map(|protocol| protocol.as_str().to_owned());
     let has_session = session.is_some();
-    let client = client(shared, id, &shard, admitted, (framing, has_session), class, request, uri);
+    let script = admitted.script.clone();
+    let home = Home { plane: kind, shard: shard.index() };
+    let place = (home, &shard);
+    let rights = class.clone();
+    let client = client(shared, id, place, admitted, (framing, has_session), class, request, uri);
     let sessions = shared.sessions.clone();
     let guard = Guard { id, shard: shard.clone(), sessions, armed: true };
-    let Some(positions) = shared.router.open(shard.index(), id, opening, subscription).await else {
+    let Some(positions) = plane.router.open(shard.index(), id, opening, subscription).await else {
         let refusal = Refusal::unavailable("too many registrations wait", 2);
         return Err(Refused { refusal, reason: RefusalReason::NotReady });
     };
     // Only now: a revocation of later finds the socket in the registry, and its shard knows it.
     refuse_revoked(shared, &principal)?;
+    if let Some(script) = &script {
+        let still = shared.scripts.look_again(shared, &principal, &rights, script).await?;
+        if let Some(disabled) = still.filter(|_| framing == Framing::V1) {
+            deliver(&shard, Command::Tell(id, disabled));
+        }
+    }
     if let Some(Session { mut claim, .. }) = session {
         // Nothing proves what an event stream has received.
         if framing == Framing::WebSocket {
@@ -155,7 +167,7 @@ async fn open(
 fn client(
     shared: &Arc<Shared>,
     id: ConnectionId,
-    shard: &ShardHandle,
+    (home, shard): (Home, &ShardHandle),
     admitted: Admitted,
     (framing, has_session): (Framing, bool),
     class: PermissionClass,
@@ -166,7 +178,7 @@ fn client(
     let sub = (framing == Framing::V1).then(|| SubId::from(PATH_SUBSCRIPTION));
     let opened = Opened {
         principal: Arc::clone(&principal),
-        shard: shard.index(),
+        home,
         mode: match framing {
             Framing::EventStream => "sse",
             Framing::V1 => "tidewire.v1",
@@ -195,6 +207,7 @@ fn client(
         definition => Arc::new(V1Handle(Arc::new(V1Client {
             shared: Arc::clone(shared),
             id,
+            plane: home.plane,
             shard: shard.clone(),
             rights: Mutex::new(Rights { principal, class }),
             expires_at: AtomicI64::new(expires_at),
@@ -241,7 +254,7 @@ fn ask_fields(
     let (Some(text), Some(definition)) = (&admitted.query.fields, &admitted.definition) else {
         return Ok(None);
     };
-    match compile(text, &shared.model, definition, class) {
+    match compile(text, shared, definition, class) {
         Ok(mask) => {
             shared.metrics.field_lists.inc(outcome(mask.as_ref()));
             Ok(Some(mask))
@@ -307,7 +320,8 @@ async fn try_claim(
     };
     // A new session can be resumed from its first moment: should this replica die before it has written
     // anything, its client is sent what came a moment before it connected, too.
-    let start = shared.router.status().positions;
+    let plane = shared.planes.get(admitted.plane())?;
+    let start = plane.router.status().positions;
     let key = &shared.options.cursor_key;
     let start = start.map(|positions| encode_cursor(key, tenant, &positions)).unwrap_or_default();
     match store.claim(id.clone(), nonce, start).await {
@@ -340,42 +354,12 @@ fn restore(
     greeting: &mut Greeting,
 ) -> Option<FieldMask> {
     let definition = admitted.definition.as_ref()?;
-    match compile(stored, &shared.model, definition, class) {
+    match compile(stored, shared, definition, class) {
         Ok(mask) => mask,
         Err(error) => {
             shared.metrics.field_lists.inc(refused(&error));
             greeting.error(&refusal(&error).body(unix_ms(), "GET", uri).to_json());
             None
-        }
-    }
-}
-
-/// The frames that come before all others.
-struct Greeting {
-    framing: Framing,
-    bytes: Vec<u8>,
-}
-
-impl Greeting {
-    fn welcome(&mut self, connection: &str, heartbeat: Duration) {
-        let mut json = Vec::new();
-        let heartbeat = u64::try_from(heartbeat.as_millis()).ok();
-        frames::push_welcome(&mut json, connection, heartbeat);
-        ws::push_text(&mut self.bytes, &json);
-    }
-
-    fn session(&mut self, body: &[u8]) {
-        self.push("session", body);
-    }
-
-    fn error(&mut self, body: &[u8]) {
-        self.push("error", body);
-    }
-
-    fn push(&mut self, event: &str, body: &[u8]) {
-        match self.framing {
-            Framing::WebSocket | Framing::V1 => ws::push_text(&mut self.bytes, body),
-            Framing::EventStream => sse::push_event(&mut self.bytes, event, &[body]),
         }
     }
 }

@@ -8,21 +8,21 @@ use std::time::Duration;
 
 use thiserror::Error;
 use tidewire_http::{ApiRequest, Method, Reply, Site, StatusCode};
-use tidewire_router::{Router, ShardSettings, Window};
-use tidewire_sockets::{Command, Ports, Shards};
+use tidewire_router::ShardIndex;
+use tidewire_sockets::Command;
 use tidewire_telemetry::{METRICS_CONTENT_TYPE, Registry};
 use tokio::time::{Instant, sleep};
 use tracing::info;
 
 use crate::admin::{self, Door};
 use crate::caps::Caps;
-use crate::collect::{Collector, Watcher};
+use crate::collect::Collector;
 use crate::control;
 use crate::gate::Gate;
 use crate::health::{self, Health};
-use crate::history;
 use crate::options::GatewayParts;
-use crate::router_thread::{self, RouterParts};
+use crate::plane::{Plane, PlaneError, PlaneKind, Planes, Surroundings};
+use crate::scripts::{self, Scripts};
 use crate::sessions::Sessions;
 use crate::shared::Shared;
 use crate::snapshots::{Folded, Snapshots};
@@ -33,6 +33,9 @@ const DRAIN_LOOK: Duration = Duration::from_millis(50);
 /// How long after the last linger a drain waits for the last socket: shards look every quarter second.
 const DRAIN_MARGIN: Duration = Duration::from_secs(1);
 
+/// Shards of the alerts: there are far fewer of them than changes.
+const ALERT_SHARDS: ShardIndex = 1;
+
 /// Why a gateway could not start.
 #[derive(Debug, Error)]
 pub enum StartError {
@@ -42,6 +45,15 @@ pub enum StartError {
     /// The reader of history cannot be made.
     #[error("the reader of history cannot be made")]
     History(#[from] anyhow::Error),
+}
+
+impl From<PlaneError> for StartError {
+    fn from(error: PlaneError) -> Self {
+        match error {
+            PlaneError::Thread(error) => Self::Thread(error),
+            PlaneError::History(error) => Self::History(error),
+        }
+    }
 }
 
 /// A running replica, but for its listeners.
@@ -64,45 +76,25 @@ impl Gateway {
     /// [`StartError`].
     pub fn start(parts: GatewayParts) -> Result<Self, StartError> {
         let GatewayParts { options, model, links, rights, verifier, store, .. } = parts;
-        let GatewayParts {
-            reader,
-            history: open_history,
-            control,
-            poison,
-            common,
-            metrics,
-            tasks,
-            ..
-        } = parts;
-        let (router, seat) = router_thread::seat()?;
-        let (history, history_seat) = history::seat();
-        let window = Arc::new(Window::new(options.window_bytes_max));
-        let settings = ShardSettings {
-            model: Arc::clone(&model),
-            links: Arc::clone(&links),
-            limits: options.limits,
-            window: Arc::clone(&window),
-            cursor_key: options.cursor_key.clone(),
-        };
-        let ports = Ports {
-            leavers: Arc::new(router.clone()),
-            observer: Arc::new(Watcher { metrics: metrics.clone(), poison: Arc::clone(&poison) }),
-            history: Arc::new(history.clone()),
-        };
-        let shards = Shards::start(options.shards, options.sockets, &settings, &ports, &tasks)?;
-        history_seat.start(open_history()?, &shards, &tasks)?;
+        let GatewayParts { changes, alerts, control, workers, common, metrics, tasks, .. } = parts;
         let health = Arc::<Health>::default();
-        seat.start(
-            RouterParts {
-                router: Router::new(Arc::clone(&model), options.shards, Arc::clone(&window)),
-                reader,
-                shards: shards.clone(),
-                poison: Arc::clone(&poison),
-                health: Arc::clone(&health),
-                metrics: metrics.clone(),
-            },
-            &tasks,
-        )?;
+        let around = Surroundings {
+            options: &options,
+            model: &model,
+            links: &links,
+            health: &health,
+            metrics: &metrics,
+            tasks: &tasks,
+        };
+        let open_history = Arc::clone(&changes.history);
+        let objects = Plane::start(PlaneKind::Objects, options.shards, changes, &around)?;
+        let alerts = match alerts {
+            Some(topic) => Some(Plane::start(PlaneKind::Alerts, ALERT_SHARDS, topic, &around)?),
+            None => {
+                health.plane(PlaneKind::Alerts).set_assigned();
+                None
+            }
+        };
         let (control, control_seat) = control::seat(control);
         let shared = Arc::new(Shared {
             sessions: Sessions::start(store.as_ref(), &options.cursor_key, &metrics, &tasks),
@@ -115,18 +107,17 @@ impl Gateway {
                 history: open_history,
                 limit: options.snapshot_limit,
             })),
-            history,
-            window,
+            planes: Planes { objects, alerts },
             runtime: tokio::runtime::Handle::current(),
             registry: crate::registry::Registry::new(),
             control,
+            scripts: Scripts::new(workers),
             options,
             model,
+            links: Arc::clone(&links),
             rights,
             verifier,
             store,
-            shards,
-            router,
             health,
             common,
             metrics,
@@ -134,12 +125,14 @@ impl Gateway {
             next_connection: AtomicU64::new(1),
         });
         control_seat.start(&shared)?;
+        scripts::watch(&shared);
         let public = Site::new()
             .gate(Arc::new(Gate(Arc::clone(&shared))))
             .join(tickets::site(&shared))
             .join(admin::site(&shared, Door::Public))
+            .join(scripts::site(&shared))
             .join(objects::site(&links, &shared.options.public_url));
-        let collector = Arc::new(Collector::new(&shared, &poison));
+        let collector = Arc::new(Collector::new(&shared));
         Ok(Self { shared, public, collector })
     }
 
@@ -192,10 +185,8 @@ impl Gateway {
         shared.health.set_draining();
         let (window, retry) = (shared.options.drain_window, shared.options.drain_retry);
         info!(connections = shared.metrics.connections.get(), "draining");
-        for shard in shared.shards.handles() {
-            let shard = shard.clone();
-            let command = Command::Drain { window, retry };
-            crate::shared::deliver(&shard, command);
+        for shard in shared.planes.all().flat_map(|plane| plane.shards.handles()) {
+            crate::shared::deliver(shard, Command::Drain { window, retry });
         }
         let until = Instant::now() + window + shared.options.sockets.linger + DRAIN_MARGIN;
         while shared.metrics.connections.get() > 0 && Instant::now() < until {
@@ -204,12 +195,9 @@ impl Gateway {
         usize::try_from(shared.metrics.connections.get()).unwrap_or(0)
     }
 
-    /// Ends router, shards and the follower of the control topic.
+    /// Ends routers, shards and the follower of the control topic.
     pub fn stop(&self) {
         self.shared.control.stop();
-        self.shared.router.stop();
-        for shard in self.shared.shards.handles() {
-            crate::shared::deliver(shard, Command::Stop);
-        }
+        self.shared.planes.all().for_each(Plane::stop);
     }
 }

@@ -11,18 +11,45 @@ use serde_json::json;
 use tidewire_http::{ApiRequest, Method, Reply, Site, StatusCode};
 use tidewire_store::Store;
 
+use crate::plane::PlaneKind;
+
 /// The state that health and the gate look at.
 #[derive(Debug, Default)]
 pub(crate) struct Health {
-    assigned: AtomicBool,
+    objects: PlaneHealth,
+    alerts: PlaneHealth,
     control_read: AtomicBool,
     draining: AtomicBool,
+}
+
+/// The state of one plane's reader.
+#[derive(Debug, Default)]
+pub(crate) struct PlaneHealth {
+    assigned: AtomicBool,
     kafka_fault: AtomicBool,
 }
 
-impl Health {
+impl PlaneHealth {
     pub(crate) fn set_assigned(&self) {
         self.assigned.store(true, Ordering::SeqCst);
+    }
+
+    pub(crate) fn is_assigned(&self) -> bool {
+        self.assigned.load(Ordering::SeqCst)
+    }
+
+    pub(crate) fn set_kafka_fault(&self, fault: bool) {
+        self.kafka_fault.store(fault, Ordering::SeqCst);
+    }
+}
+
+impl Health {
+    /// The state of a plane. One that there is not is assigned from the start.
+    pub(crate) const fn plane(&self, kind: PlaneKind) -> &PlaneHealth {
+        match kind {
+            PlaneKind::Objects => &self.objects,
+            PlaneKind::Alerts => &self.alerts,
+        }
     }
 
     /// The control topic was read to the end that it had at the start.
@@ -34,21 +61,13 @@ impl Health {
         self.draining.store(true, Ordering::SeqCst);
     }
 
-    pub(crate) fn set_kafka_fault(&self, fault: bool) {
-        self.kafka_fault.store(fault, Ordering::SeqCst);
-    }
-
-    pub(crate) fn is_assigned(&self) -> bool {
-        self.assigned.load(Ordering::SeqCst)
-    }
-
     pub(crate) fn is_control_read(&self) -> bool {
         self.control_read.load(Ordering::SeqCst)
     }
 
     /// Whether everything is there that a replica needs before it serves.
     fn is_started(&self) -> bool {
-        self.is_assigned() && self.is_control_read()
+        self.objects.is_assigned() && self.alerts.is_assigned() && self.is_control_read()
     }
 
     pub(crate) fn is_draining(&self) -> bool {
@@ -60,7 +79,8 @@ impl Health {
     }
 
     pub(crate) fn is_kafka_available(&self) -> bool {
-        !self.kafka_fault.load(Ordering::SeqCst)
+        let planes = [&self.objects, &self.alerts];
+        !planes.iter().any(|plane| plane.kafka_fault.load(Ordering::SeqCst))
     }
 }
 

@@ -17,6 +17,8 @@ use tidewire_runtime::{Shutdown, Tasks};
 use tidewire_sockets::{Command, HistoryDesk, Shards};
 use tracing::warn;
 
+use crate::plane::PlaneKind;
+
 /// Requests that may wait; one for each shard and partition is the most that there can be of most topics.
 const REQUESTS_MAX: usize = 4_096;
 /// Segments that are kept for other shards.
@@ -67,6 +69,7 @@ pub(crate) fn seat() -> (HistoryHandle, HistorySeat) {
 impl HistorySeat {
     pub(crate) fn start(
         self,
+        plane: PlaneKind,
         log: Box<dyn LogHistory>,
         shards: &Shards,
         tasks: &Tasks,
@@ -79,7 +82,7 @@ impl HistorySeat {
             topic: "".into(),
             cached: VecDeque::new(),
         };
-        tasks.spawn_thread("history", move || thread.run(&shutdown))?;
+        tasks.spawn_thread(plane.threads().history, move || thread.run(&shutdown))?;
         Ok(())
     }
 }

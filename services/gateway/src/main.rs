@@ -21,6 +21,9 @@ struct Args {
 }
 
 fn main() -> ExitCode {
+    if let Some(ended) = tidewire_gateway::worker::work_if_asked() {
+        return ended;
+    }
     let args = match Args::try_parse() {
         Ok(args) => args,
         Err(e) => {

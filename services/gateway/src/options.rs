@@ -7,17 +7,18 @@ use std::time::Duration;
 use tidewire_auth::Verifier;
 use tidewire_event::CursorKey;
 use tidewire_http::AllowedOrigins;
-use tidewire_log::{LogReader, LogRecord};
+use tidewire_log::LogRecord;
 use tidewire_model::Model;
 use tidewire_rights::TypeRights;
 use tidewire_router::{FoldTooLarge, SelfLinks, ShardIndex, ShardLimits};
 use tidewire_runtime::Tasks;
+use tidewire_sandbox::WorkerOptions;
 use tidewire_sockets::ShardOptions;
 use tidewire_store::Store;
 use tidewire_telemetry::{CommonMetrics, GatewayMetrics};
 
 use crate::control::ControlTopic;
-use crate::snapshots::HistoryFactory;
+use crate::plane::TopicParts;
 
 /// Everything that configuration decides about a gateway.
 #[derive(Clone, Debug)]
@@ -72,14 +73,14 @@ pub struct GatewayParts {
     pub verifier: Arc<Verifier>,
     /// Keeps sessions and tickets; `None`: sockets work without.
     pub store: Option<Arc<dyn Store>>,
-    /// Reads the change topic.
-    pub reader: Box<dyn LogReader>,
-    /// Makes readers of what lies behind the reader.
-    pub history: HistoryFactory,
-    /// The topic of revocations.
+    /// The change topic.
+    pub changes: TopicParts,
+    /// The topic of alerts; `None`: none are served.
+    pub alerts: Option<TopicParts>,
+    /// The topic of revocations and scripts.
     pub control: ControlTopic,
-    /// Takes records that cannot be used.
-    pub poison: Arc<dyn PoisonSink>,
+    /// How the processes are started in which scripts are compiled.
+    pub workers: WorkerOptions,
     /// Metrics of every service.
     pub common: CommonMetrics,
     /// Metrics of the gateway.
@@ -99,6 +100,6 @@ pub trait PoisonSink: Send + Sync {
     /// Takes one.
     fn put(&self, record: &LogRecord<'_>, reason: &str);
 
-    /// How many could not be kept.
+    /// How many could not be kept, of all topics.
     fn lost(&self) -> u64;
 }

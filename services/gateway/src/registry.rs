@@ -13,8 +13,10 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 use tidewire_event::Tenant;
 use tidewire_rights::{Principal, Revocation, TargetKind};
-use tidewire_router::{ConnectionId, ShardIndex};
+use tidewire_router::ConnectionId;
 use tidewire_wire::definition::{Definition, KeySelector, TypeSelector};
+
+use crate::plane::{Home, PlaneKind};
 
 /// Keys of a subscription that a listing shows.
 const KEYS_SHOWN: usize = 8;
@@ -32,8 +34,8 @@ pub(crate) struct Registry {
 pub(crate) struct Opened {
     /// Who: the one of its present token.
     pub(crate) principal: Arc<Principal>,
-    /// Which shard has it.
-    pub(crate) shard: ShardIndex,
+    /// Which shard of which plane has it.
+    pub(crate) home: Home,
     /// What it speaks: `vms`, `tidewire.v1` or `sse`.
     pub(crate) mode: &'static str,
     /// The name of its session.
@@ -107,16 +109,28 @@ impl Registry {
     }
 
     /// The sockets that a revocation or kick concerns.
-    pub(crate) fn concerned(&self, revocation: &Revocation) -> Vec<(ConnectionId, ShardIndex)> {
+    pub(crate) fn concerned(&self, revocation: &Revocation) -> Vec<(ConnectionId, Home)> {
         let target = &revocation.target;
         let sockets = self.sockets.lock();
         if target.kind == TargetKind::Socket {
             let found = self.id(&target.id).and_then(|id| sockets.get(&id).map(|s| (id, s)));
             let own = found.filter(|(_, socket)| socket.principal.tenant == target.tenant);
-            return own.map(|(id, socket)| (id, socket.shard)).into_iter().collect();
+            return own.map(|(id, socket)| (id, socket.home)).into_iter().collect();
         }
         let concerned = sockets.iter().filter(|(_, s)| revocation.concerns(&s.principal));
-        concerned.map(|(id, socket)| (*id, socket.shard)).collect()
+        concerned.map(|(id, socket)| (*id, socket.home)).collect()
+    }
+
+    /// The sockets that are subscribed to the alerts of a script.
+    pub(crate) fn subscribed_to(&self, tenant: &Tenant, code: &str) -> Vec<(ConnectionId, Opened)> {
+        let wants = |socket: &Opened| {
+            socket.home.plane == PlaneKind::Alerts
+                && socket.principal.tenant == *tenant
+                && socket.subscriptions.iter().any(|(_, d)| d.alert_script() == Some(code))
+        };
+        let sockets = self.sockets.lock();
+        let found = sockets.iter().filter(|(_, socket)| wants(socket));
+        found.map(|(id, socket)| (*id, socket.clone())).collect()
     }
 
     /// A page of the sockets that are wanted.
@@ -209,6 +223,7 @@ pub(crate) fn shown(definition: &Definition) -> String {
 mod tests {
     use tidewire_event::ObjectKey;
     use tidewire_rights::{Action, Target};
+    use tidewire_router::ShardIndex;
     use tidewire_wire::definition::EventSet;
 
     use super::*;
@@ -226,7 +241,7 @@ mod tests {
         };
         Opened {
             principal: Arc::new(principal),
-            shard,
+            home: Home { plane: PlaneKind::Objects, shard },
             mode: "vms",
             session: None,
             address: IpAddr::from([127, 0, 0, 1]),
@@ -257,7 +272,8 @@ mod tests {
             let target = Target::new(action, Tenant::new(tenant).unwrap(), kind, id).unwrap();
             let (by, reason) = (String::new(), String::new());
             let found = registry.concerned(&Revocation { target, at, until: 900, by, reason });
-            let mut found: Vec<_> = found.into_iter().map(|(id, shard)| (id.0, shard)).collect();
+            let mut found: Vec<_> =
+                found.into_iter().map(|(id, home)| (id.0, home.shard)).collect();
             found.sort_unstable();
             assert_eq!(found, expected, "{action:?} {tenant} {kind:?} {id} {at}");
         };

@@ -42,13 +42,13 @@ pub(crate) fn apply(
 /// Closes the sockets that it concerns; how many those are.
 fn close(shared: &Shared, revocation: &Revocation) -> usize {
     let concerned = shared.registry.concerned(revocation);
-    for (id, shard) in &concerned {
+    for (id, home) in &concerned {
         let command = match revocation.target.action {
             Action::Revoke => Command::Close(*id, CloseCode::Revoked),
             // As in a drain: it is to come back, and not together with all others.
             Action::Kick => Command::Restart(*id, shared.options.drain_retry),
         };
-        if let Some(shard) = shared.shards.handles().get(usize::from(*shard)) {
+        if let Some(shard) = shared.planes.shard(*home) {
             shard.send(command);
         }
     }

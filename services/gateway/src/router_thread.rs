@@ -27,8 +27,9 @@ use tidewire_telemetry::metrics::{GapReason as GapLabel, PoisonReason};
 use tokio::sync::oneshot;
 use tracing::{info, warn};
 
-use crate::health::Health;
+use crate::health::{Health, PlaneHealth};
 use crate::options::PoisonSink;
+use crate::plane::PlaneKind;
 
 /// Commands that may wait for the router.
 const COMMANDS_MAX: usize = 65_536;
@@ -196,6 +197,7 @@ pub(crate) fn seat() -> io::Result<(RouterHandle, RouterSeat)> {
 
 /// What the thread works with.
 pub(crate) struct RouterParts {
+    pub(crate) kind: PlaneKind,
     pub(crate) router: Router,
     pub(crate) reader: Box<dyn LogReader>,
     pub(crate) shards: Shards,
@@ -214,9 +216,10 @@ impl RouterSeat {
             tick_at: Instant::now(),
             stopped: false,
         };
+        let name = thread.parts.kind.threads().router;
         let wake = Arc::clone(&thread.seat.wake);
         thread.parts.reader.on_ready(Arc::new(move || wake.call()));
-        tasks.spawn_fallible_thread("router", move || thread.run())?;
+        tasks.spawn_fallible_thread(name, move || thread.run())?;
         Ok(())
     }
 }
@@ -253,9 +256,10 @@ impl RouterThread {
                     break;
                 }
             }
-            if !self.parts.health.is_assigned() && self.parts.reader.is_assigned() {
-                self.parts.health.set_assigned();
-                info!("all partitions are assigned");
+            let health = self.parts.health.plane(self.parts.kind);
+            if !health.is_assigned() && self.parts.reader.is_assigned() {
+                health.set_assigned();
+                info!(plane = ?self.parts.kind, "all partitions are assigned");
             }
             self.show_lag(Instant::now());
             self.publish();
@@ -287,8 +291,13 @@ impl RouterThread {
             return;
         }
         self.lag_at = now + LAG_INTERVAL;
+        let metrics = &self.parts.metrics;
+        let shown = match self.parts.kind {
+            PlaneKind::Objects => &metrics.kafka_lag_records,
+            PlaneKind::Alerts => &metrics.alerts_lag_records,
+        };
         for (partition, lag) in self.parts.reader.lag() {
-            self.parts.metrics.kafka_lag_records.set(partition.0, lag);
+            shown.set(partition.0, lag);
         }
     }
 
@@ -326,9 +335,10 @@ impl RouterThread {
     }
 
     fn records(&mut self) -> usize {
-        let RouterParts { router, reader, poison, health, metrics, .. } = &mut self.parts;
+        let RouterParts { kind, router, reader, poison, health, metrics, .. } = &mut self.parts;
+        let (kind, health) = (*kind, health.plane(*kind));
         reader.drain(EVENTS_PER_TURN, &mut |event| {
-            note(&event, health, metrics);
+            note(&event, kind, health, metrics);
             if let Routed::Poison(Poison { id, reason }) = router.handle(&event)
                 && let LogEvent::Record(record) = &event
             {
@@ -356,16 +366,17 @@ impl RouterThread {
 }
 
 /// Says what is not a record, in log and metrics.
-fn note(event: &LogEvent<'_>, health: &Health, metrics: &GatewayMetrics) {
+fn note(event: &LogEvent<'_>, plane: PlaneKind, health: &PlaneHealth, metrics: &GatewayMetrics) {
     match event {
-        LogEvent::Topic(id) => info!(id, "the topic is known"),
+        LogEvent::Topic(id) => info!(id, ?plane, "the topic is known"),
         LogEvent::Record(_) | LogEvent::EndOfPartition { .. } => {}
         LogEvent::Assigned { partition, next } => {
-            info!(partition = partition.0, offset = next.0, "a partition is read");
+            info!(?plane, partition = partition.0, offset = next.0, "a partition is read");
         }
         LogEvent::Gap { partition, next, reason } => {
             metrics.gaps.inc(gap_label(*reason));
             warn!(
+                ?plane,
                 partition = partition.0,
                 offset = next.0,
                 reason = reason.as_str(),
@@ -374,15 +385,15 @@ fn note(event: &LogEvent<'_>, health: &Health, metrics: &GatewayMetrics) {
         }
         LogEvent::Recreated => {
             metrics.gaps.inc(GapLabel::Recreated);
-            warn!("the topic was created anew: it is read from the beginning");
+            warn!(?plane, "the topic was created anew: it is read from the beginning");
         }
         LogEvent::Fault(text) => {
             health.set_kafka_fault(true);
-            warn!(error = text, "kafka is away; sockets stay open");
+            warn!(?plane, error = text, "kafka is away; sockets stay open");
         }
         LogEvent::Recovered => {
             health.set_kafka_fault(false);
-            info!("kafka is back");
+            info!(?plane, "kafka is back");
         }
     }
 }

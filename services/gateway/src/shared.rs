@@ -7,39 +7,38 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use tidewire_auth::Verifier;
 use tidewire_model::Model;
 use tidewire_rights::TypeRights;
-use tidewire_router::{ConnectionId, Window};
+use tidewire_router::{ConnectionId, SelfLinks};
 use tidewire_runtime::Tasks;
-use tidewire_sockets::{Command, ShardHandle, Shards};
+use tidewire_sockets::{Command, ShardHandle};
 use tidewire_store::Store;
 use tidewire_telemetry::{CommonMetrics, GatewayMetrics};
 
 use crate::caps::Caps;
 use crate::control::Control;
 use crate::health::Health;
-use crate::history::HistoryHandle;
 use crate::options::GatewayOptions;
+use crate::plane::Planes;
 use crate::registry::Registry;
-use crate::router_thread::RouterHandle;
+use crate::scripts::Scripts;
 use crate::sessions::Sessions;
 use crate::snapshots::Snapshots;
 
 pub(crate) struct Shared {
     pub(crate) options: GatewayOptions,
     pub(crate) model: Arc<Model>,
+    pub(crate) links: Arc<SelfLinks>,
     pub(crate) rights: Arc<TypeRights>,
     pub(crate) verifier: Arc<Verifier>,
     pub(crate) store: Option<Arc<dyn Store>>,
     pub(crate) sessions: Sessions,
-    pub(crate) shards: Shards,
-    pub(crate) router: RouterHandle,
+    pub(crate) planes: Planes,
     pub(crate) caps: Arc<Caps>,
     pub(crate) snapshots: Snapshots,
-    pub(crate) history: HistoryHandle,
-    pub(crate) window: Arc<Window>,
     /// For what shards start and cannot wait for.
     pub(crate) runtime: tokio::runtime::Handle,
     pub(crate) registry: Arc<Registry>,
     pub(crate) control: Control,
+    pub(crate) scripts: Scripts,
     pub(crate) health: Arc<Health>,
     pub(crate) common: CommonMetrics,
     pub(crate) metrics: GatewayMetrics,

@@ -123,7 +123,7 @@ impl Snapshots {
         let Ok(Ok(turn)) = turn else {
             return Err(Refusal::unavailable("too many snapshots are being taken", 10));
         };
-        let Some(at) = shared.router.status().positions else {
+        let Some(at) = shared.planes.objects.router.status().positions else {
             return Err(Refusal::unavailable("the log has not been read yet", 2));
         };
         let source = Arc::clone(&self.source);

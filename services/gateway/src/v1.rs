@@ -23,17 +23,26 @@ use tidewire_wire::v1::{self, ClientMessage, GapReason, SubscribeRequest, frames
 
 use crate::admission::{check_type, verify};
 use crate::client::{Counted, compile, count_closed, outcome, refusal, refused};
+use crate::plane::PlaneKind;
 use crate::registry::Registered;
+use crate::router_thread::RouterHandle;
 use crate::shared::{Shared, deliver, unix_ms};
 use crate::snapshots::Snapshots;
 
 /// How long before its token expires a client is told.
 const WARNING_SECONDS: i64 = 60;
 
+/// A socket of alerts has the one subscription of its path.
+const OF_ONE_SCRIPT: &str =
+    "this socket is for the alerts of one script; /ws/v1 is for changes of objects";
+/// Ids of changes mean nothing in the topic of alerts.
+const NO_CHANGES: &str = "await is for changes of objects, which this socket does not get";
+
 /// What the messages of one socket mean.
 pub(crate) struct V1Client {
     pub(crate) shared: Arc<Shared>,
     pub(crate) id: ConnectionId,
+    pub(crate) plane: PlaneKind,
     pub(crate) shard: ShardHandle,
     pub(crate) rights: Mutex<Rights>,
     /// In seconds since the Unix epoch.
@@ -74,7 +83,16 @@ fn busy() -> Refusal {
 }
 
 impl V1Client {
+    /// The router of its plane, which is there as long as the replica is.
+    fn router(&self) -> Result<&RouterHandle, Refusal> {
+        let plane = self.shared.planes.get(self.plane);
+        plane.map(|plane| &plane.router).ok_or_else(|| Refusal::internal("there is no such plane"))
+    }
+
     fn subscribe(&self, request: SubscribeRequest) -> Result<(), Refusal> {
+        if self.plane == PlaneKind::Alerts {
+            return Err(Refusal::bad_request(OF_ONE_SCRIPT));
+        }
         let limit = self.shared.options.subscriptions_per_connection_max;
         {
             let subscriptions = self.subscriptions.lock();
@@ -119,7 +137,7 @@ impl V1Client {
             },
         };
         // With the rights locked: a change of rights reaches the shard behind this, or is in it.
-        if !self.shared.router.subscribe(self.shard.index(), self.id, subscription) {
+        if !self.router()?.subscribe(self.shard.index(), self.id, subscription) {
             return Err(busy());
         }
         drop(rights);
@@ -131,7 +149,7 @@ impl V1Client {
     fn unsubscribe(&self, sub: &SubId) -> Result<(), Refusal> {
         self.definition(sub)?;
         let (shard, sub) = (self.shard.index(), Arc::clone(sub));
-        if !self.shared.router.unsubscribe(shard, self.id, Arc::clone(&sub)) {
+        if !self.router()?.unsubscribe(shard, self.id, Arc::clone(&sub)) {
             return Err(busy());
         }
         self.subscriptions.lock().remove(&sub);
@@ -143,7 +161,7 @@ impl V1Client {
         let definition = self.definition(sub)?;
         let rights = self.rights.lock();
         let mask = self.compile(text, &definition, &rights.class)?;
-        let set = self.shared.router.set_mask(self.shard.index(), self.id, Arc::clone(sub), mask);
+        let set = self.router()?.set_mask(self.shard.index(), self.id, Arc::clone(sub), mask);
         if set { Ok(()) } else { Err(busy()) }
     }
 
@@ -159,7 +177,7 @@ impl V1Client {
         class: &PermissionClass,
     ) -> Result<Option<FieldMask>, Refusal> {
         let metrics = &self.shared.metrics.field_lists;
-        match compile(text, &self.shared.model, definition, class) {
+        match compile(text, &self.shared, definition, class) {
             Ok(mask) => {
                 metrics.inc(outcome(mask.as_ref()));
                 Ok(mask)
@@ -192,20 +210,27 @@ impl V1Client {
             TokenError::KeysUnavailable => Refusal::unavailable(error.message(), 2),
             error => Refusal::unauthorized(error.message()),
         })?;
+        let expires_at = self.put_in_force(&renewed)?;
+        // Only now: a script that changes later is held against the new token.
+        self.judge_script(&renewed).await?;
+        Ok(expires_at)
+    }
+
+    fn put_in_force(&self, renewed: &Arc<Principal>) -> Result<i64, Refusal> {
         let mut rights = self.rights.lock();
         if renewed.tenant != rights.principal.tenant || renewed.id != rights.principal.id {
             return Err(Refusal::forbidden("the token is of another tenant or user"));
         }
-        let class = self.shared.rights.permission_class(&renewed);
+        let class = self.shared.rights.permission_class(renewed);
         if class != rights.class {
             let (shard, class) = (self.shard.index(), class.clone());
-            if !self.shared.router.set_class(shard, self.id, class) {
+            if !self.router()?.set_class(shard, self.id, class) {
                 return Err(busy());
             }
         }
-        self.registered.renew(&renewed);
+        self.registered.renew(renewed);
         let expires_at = renewed.expires_at;
-        *rights = Rights { principal: renewed, class };
+        *rights = Rights { principal: Arc::clone(renewed), class };
         self.expires_at.store(expires_at, Ordering::SeqCst);
         self.warned.store(false, Ordering::SeqCst);
         // Only now: a revocation of later finds the new token in the registry.
@@ -214,6 +239,31 @@ impl V1Client {
             return Err(Refusal::unauthorized(TokenError::Revoked.message()));
         }
         Ok(expires_at)
+    }
+}
+
+impl V1Client {
+    /// Closes a socket of alerts whose new token may not subscribe to its script.
+    async fn judge_script(&self, renewed: &Principal) -> Result<(), Refusal> {
+        let definitions: Vec<Arc<Definition>> =
+            self.subscriptions.lock().values().cloned().collect();
+        let code = definitions.iter().find_map(|definition| definition.alert_script());
+        let Some(code) = code else { return Ok(()) };
+        let Some(found) = self.shared.scripts.get(&renewed.tenant, code) else { return Ok(()) };
+        let class = self.shared.rights.permission_class(renewed);
+        let scripts = &self.shared.scripts;
+        let judged = scripts.may_subscribe(&self.shared, renewed, &class, &found.script).await;
+        match judged {
+            Err(refusal) if refusal.status == 403 => {
+                deliver(&self.shard, Command::Close(self.id, CloseCode::Forbidden));
+                Err(refusal)
+            }
+            Err(_) => {
+                scripts.judge_later(&found.script);
+                Ok(())
+            }
+            Ok(()) => Ok(()),
+        }
     }
 }
 
@@ -235,6 +285,9 @@ impl Client for V1Handle {
                 let mut json = Vec::new();
                 frames::push_pong(&mut json);
                 return Reaction::Tell(json);
+            }
+            ClientMessage::Await { .. } if self.0.plane == PlaneKind::Alerts => {
+                return told(&Refusal::bad_request(NO_CHANGES), None, now_ms);
             }
             ClientMessage::Await { id } => return Reaction::Await(id),
             ClientMessage::Token { token } => {

@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use anyhow::{Context as _, anyhow};
 use tidewire_assembly::{
-    Checked, StartError, allowed_origins, changes_topic, check, common_metrics, control_topic,
-    internal_server, prepare_topics, public_server, public_url, quarantine_topic, self_links,
-    start_store,
+    Checked, StartError, alerts_topic, allowed_origins, changes_topic, check, common_metrics,
+    control_topic, internal_server, prepare_topics, public_server, public_url, quarantine_topic,
+    self_links, start_store,
 };
 use tidewire_auth::unix_now;
 use tidewire_config::{KeySource, Secret, Settings};
@@ -18,6 +18,7 @@ use tidewire_kafka::{
 use tidewire_log::{LogHistory, LogRecord};
 use tidewire_router::{FoldTooLarge, SHARDS_MAX, ShardIndex, ShardLimits};
 use tidewire_runtime::Tasks;
+use tidewire_sandbox::WorkerOptions;
 use tidewire_sockets::ShardOptions;
 use tidewire_store::Store;
 use tidewire_telemetry::{GatewayMetrics, Registry};
@@ -28,6 +29,7 @@ use tracing::info;
 use crate::control::ControlTopic;
 use crate::gateway::Gateway;
 use crate::options::{GatewayOptions, GatewayParts, PoisonSink};
+use crate::plane::TopicParts;
 
 /// How long a socket that is being closed may take.
 const LINGER: Duration = Duration::from_secs(3);
@@ -35,6 +37,9 @@ const LINGER: Duration = Duration::from_secs(3);
 const SHARD_COMMANDS_MAX: usize = 4096;
 /// Bytes in the logs of a shard's views beyond which it takes no more events for now.
 const BACKLOG_BYTES_MAX: usize = 8 * 1024 * 1024;
+/// Processes in which scripts are compiled, and as many in which they are tried when they are saved; started
+/// with the first of them.
+const SCRIPT_WORKERS: usize = 1;
 /// How often the start looks whether all partitions are assigned.
 const LOOK: Duration = Duration::from_millis(20);
 
@@ -94,14 +99,20 @@ pub async fn wire(
     let internal = Server::bind(internal_server(settings)).await.map_err(bind)?;
     let public_url = public_url(settings, public.local_addr());
     let links = self_links(settings, &public_url)?;
-    let topics = [changes_topic(settings), control_topic(settings), quarantine_topic(settings)];
+    let mut topics =
+        vec![changes_topic(settings), control_topic(settings), quarantine_topic(settings)];
+    if settings.gateway.alerts {
+        topics.push(alerts_topic(settings));
+    }
     let embedded = surroundings.embedded.as_ref().map(|(_, broker)| &**broker);
     prepare_topics(settings, &kafka, embedded, &topics).await?;
-    let changes = &settings.kafka.changes_topic;
     let cursor_key = cursor_key(settings)?;
-    let back = StartAt::Back { records: settings.gateway.window_fill_records };
-    let reader = Reader::start(&kafka, changes, back).map_err(anyhow::Error::new)?;
-    let (history_options, history_topic) = (kafka.clone(), changes.clone());
+    let quarantine = Quarantine::start(&kafka, &settings.kafka.quarantine_topic);
+    let quarantine = Arc::new(quarantine.map_err(anyhow::Error::new)?);
+    let topic = |name: &str| topic(settings, &kafka, name, &quarantine);
+    let changes = topic(&settings.kafka.changes_topic)?;
+    let alerts =
+        if settings.gateway.alerts { Some(topic(&settings.kafka.alerts_topic)?) } else { None };
     let control = &settings.kafka.control_topic;
     let control = ControlTopic {
         reader: Box::new(
@@ -109,8 +120,6 @@ pub async fn wire(
         ),
         writer: Arc::new(Writer::start(&kafka, control).map_err(anyhow::Error::new)?),
     };
-    let quarantine = Quarantine::start(&kafka, &settings.kafka.quarantine_topic);
-    let quarantine = quarantine.map_err(anyhow::Error::new)?;
     // So that the first socket need not wait for the keys; a key server that is away is tried again.
     verifier.refresh_keys(unix_now()).await;
     let keys = Arc::clone(&verifier);
@@ -128,13 +137,10 @@ pub async fn wire(
         rights,
         verifier,
         store,
-        reader: Box::new(reader),
-        history: Arc::new(move || {
-            let history = History::new(&history_options, &history_topic)?;
-            Ok(Box::new(history) as Box<dyn LogHistory>)
-        }),
+        changes,
+        alerts,
         control,
-        poison: Arc::new(ToQuarantine { quarantine, topic: changes.clone() }),
+        workers: WorkerOptions::of_this_binary(SCRIPT_WORKERS).map_err(anyhow::Error::new)?,
         common: common_metrics(registry)?,
         metrics: GatewayMetrics::register(registry).map_err(anyhow::Error::new)?,
         tasks: tasks.clone(),
@@ -195,6 +201,28 @@ impl Running {
         }
         left
     }
+}
+
+/// A topic, as a plane reads it.
+fn topic(
+    settings: &Settings,
+    kafka: &KafkaOptions,
+    name: &str,
+    quarantine: &Arc<Quarantine>,
+) -> anyhow::Result<TopicParts> {
+    let back = StartAt::Back { records: settings.gateway.window_fill_records };
+    let (options, topic) = (kafka.clone(), name.to_owned());
+    Ok(TopicParts {
+        reader: Box::new(Reader::start(kafka, name, back)?),
+        history: Arc::new(move || {
+            let history = History::new(&options, &topic)?;
+            Ok(Box::new(history) as Box<dyn LogHistory>)
+        }),
+        poison: Arc::new(ToQuarantine {
+            quarantine: Arc::clone(quarantine),
+            topic: name.to_owned(),
+        }),
+    })
 }
 
 /// The key of cursors: of a secret of its own, else of the one that tokens are signed with.
@@ -274,7 +302,7 @@ fn shards(configured: ShardIndex) -> ShardIndex {
 }
 
 struct ToQuarantine {
-    quarantine: Quarantine,
+    quarantine: Arc<Quarantine>,
     topic: String,
 }
 

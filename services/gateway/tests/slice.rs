@@ -1,8 +1,9 @@
 //! The whole way in one process: a record written to the embedded broker reaches a WebSocket client.
 
-#![expect(clippy::unwrap_used, reason = "tests may unwrap")]
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
 
 mod admin;
+mod scripts;
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -14,7 +15,9 @@ use futures_util::{SinkExt as _, StreamExt as _};
 use tempfile::TempDir;
 use tidewire_auth::{AuthOptions, MintClaims, Secret, TokenMinter, Verifier, dev_secret, unix_now};
 use tidewire_event::CursorKey;
-use tidewire_gateway::{ControlTopic, Gateway, GatewayOptions, GatewayParts, PoisonSink};
+use tidewire_gateway::{
+    ControlTopic, Gateway, GatewayOptions, GatewayParts, PoisonSink, TopicParts,
+};
 use tidewire_http::{AllowedOrigins, Server, ServerOptions};
 use tidewire_kafka::{EmbeddedBroker, History, Reader, StartAt, Writer};
 use tidewire_log::{LogHistory, LogRecord, LogWriter as _, NewRecord};
@@ -22,6 +25,7 @@ use tidewire_model::Model;
 use tidewire_rights::{RightsOptions, TypeRights};
 use tidewire_router::{FoldTooLarge, SelfLinks, ShardLimits};
 use tidewire_runtime::{Shutdown, Tasks};
+use tidewire_sandbox::{WORKER_ARGUMENT, WorkerOptions};
 use tidewire_sockets::ShardOptions;
 use tidewire_store::{MemoryLimits, MemoryStore, Store};
 use tidewire_telemetry::{CommonMetrics, GatewayMetrics, Registry};
@@ -50,17 +54,21 @@ struct Surroundings {
     secret: Secret,
     folder: TempDir,
     store: Arc<dyn Store>,
+    rights: RightsOptions,
+    /// Whether alert scripts are served.
+    alerts: bool,
 }
 
 impl Surroundings {
     fn new() -> Self {
         let broker = EmbeddedBroker::start().unwrap();
         broker.create_topic("changes", 3).unwrap();
+        broker.create_topic("alerts", 2).unwrap();
         broker.create_topic("control", 1).unwrap();
         let folder = tempfile::tempdir().unwrap();
         let secret = dev_secret(&folder.path().join("secret")).unwrap();
         let store = Arc::new(MemoryStore::new(MemoryLimits::default()));
-        Self { broker, secret, folder, store }
+        Self { broker, secret, folder, store, rights: RightsOptions::open(), alerts: true }
     }
 
     fn token(&self, tenant: &str, user: u64, change: impl FnOnce(&mut MintClaims)) -> String {
@@ -113,10 +121,8 @@ impl Replica {
 }
 
 fn gateway(surroundings: &Surroundings, registry: &Registry, tasks: &Tasks) -> Gateway {
-    let Surroundings { broker, folder, store, .. } = surroundings;
+    let Surroundings { broker, folder, store, rights, alerts, .. } = surroundings;
     let secret_file = folder.path().join("secret");
-    let reader = Reader::start(&broker.options(), "changes", StartAt::End).unwrap();
-    let history = broker.options();
     Gateway::start(GatewayParts {
         options: GatewayOptions {
             shards: 2,
@@ -151,25 +157,38 @@ fn gateway(surroundings: &Surroundings, registry: &Registry, tasks: &Tasks) -> G
         },
         model: Arc::new(Model::vms()),
         links: Arc::new(SelfLinks::new("https://vms.example.com", HashMap::new())),
-        rights: Arc::new(TypeRights::new(&RightsOptions::open()).unwrap()),
+        rights: Arc::new(TypeRights::new(rights).unwrap()),
         verifier: Arc::new(Verifier::new(&AuthOptions::development(&secret_file)).unwrap()),
         store: Some(Arc::clone(store)),
-        reader: Box::new(reader),
-        history: Arc::new(move || {
-            Ok(Box::new(History::new(&history, "changes")?) as Box<dyn LogHistory>)
-        }),
+        changes: topic(broker, "changes"),
+        alerts: alerts.then(|| topic(broker, "alerts")),
         control: ControlTopic {
             reader: Box::new(
                 Reader::start(&broker.options(), "control", StartAt::Earliest).unwrap(),
             ),
             writer: Arc::new(Writer::start(&broker.options(), "control").unwrap()),
         },
-        poison: Arc::new(NoPoison),
+        workers: WorkerOptions::of(
+            env!("CARGO_BIN_EXE_gateway").into(),
+            vec![WORKER_ARGUMENT.into()],
+            1,
+        ),
         common: CommonMetrics::register(registry).unwrap(),
         metrics: GatewayMetrics::register(registry).unwrap(),
         tasks: tasks.clone(),
     })
     .unwrap()
+}
+
+fn topic(broker: &EmbeddedBroker, name: &'static str) -> TopicParts {
+    let history = broker.options();
+    TopicParts {
+        reader: Box::new(Reader::start(&broker.options(), name, StartAt::End).unwrap()),
+        history: Arc::new(move || {
+            Ok(Box::new(History::new(&history, name)?) as Box<dyn LogHistory>)
+        }),
+        poison: Arc::new(NoPoison),
+    }
 }
 
 fn record(key: &str, header: &str, body: &str) -> NewRecord {

@@ -2,6 +2,7 @@
 // Nothing here is markup: every text goes through textContent.
 "use strict";
 
+import { startAlerts } from "./alerts.js";
 import { clock, has, make, onBoard, shortTime, voyages } from "./board.js";
 import { CLOSES, Link, pageOf } from "./link.js";
 
@@ -317,6 +318,7 @@ function start() {
   setInterval(tickSecond, 1000);
   drawTide();
   link.connect();
+  startAlerts();
 }
 
 start();

@@ -14,7 +14,7 @@ export function make(tag, className, text) {
 
 const still = matchMedia("(prefers-reduced-motion: reduce)");
 
-function flash(element, variable) {
+export function flash(element, variable) {
   const colour = getComputedStyle(document.documentElement).getPropertyValue(variable);
   const frames = [{ backgroundColor: colour }, { backgroundColor: colour, offset: still.matches ? 0.99 : 0.2 }, {}];
   element.animate(frames, { duration: 1600, easing: "ease-out" });

@@ -48,6 +48,13 @@ export function adviceOf(code, reason) {
   return { kind: "backoff" };
 }
 
+// A token of this page's server: `{token, expiresIn, tenant}`.
+export async function fetchToken() {
+  const answer = await fetch("/dev/token", { cache: "no-store", signal: AbortSignal.timeout(TOKEN_WAIT_MS) });
+  if (!answer.ok) throw new Error(`no token, status ${answer.status}`);
+  return answer.json();
+}
+
 export class Link {
   #url;
   #hooks;
@@ -150,9 +157,7 @@ export class Link {
   }
 
   async #fetchToken() {
-    const answer = await fetch("/dev/token", { cache: "no-store", signal: AbortSignal.timeout(TOKEN_WAIT_MS) });
-    if (!answer.ok) throw new Error(`no token, status ${answer.status}`);
-    const { token, expiresIn, tenant } = await answer.json();
+    const { token, expiresIn, tenant } = await fetchToken();
     this.#token = token;
     this.#tenant = tenant;
     clearTimeout(this.#renewTimer);

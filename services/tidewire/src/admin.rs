@@ -4,7 +4,6 @@
 //! kicked or revoked, all replicas learn from the one that is asked.
 
 mod client;
-mod table;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -17,6 +16,7 @@ use tidewire_auth::SecretText;
 use tidewire_runtime::Exit;
 
 use crate::http::secret_text;
+use crate::table;
 use crate::token::ttl;
 use client::Gateways;
 

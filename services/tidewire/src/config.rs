@@ -41,6 +41,7 @@ struct Which {
 enum Of {
     Gateway,
     Capture,
+    Alerts,
     Dev,
 }
 
@@ -77,6 +78,7 @@ fn sources(which: Which) -> (Service, Sources) {
     let service = match which.service {
         Of::Gateway => Service::Gateway,
         Of::Capture => Service::Capture,
+        Of::Alerts => Service::Alerts,
         Of::Dev => Service::Dev,
     };
     (service, Sources::from_env().file(which.config.as_deref()).set(which.set))

@@ -3,16 +3,17 @@
 //! TLS trusts the certificates of the operating system; `SSL_CERT_FILE` names others. Redirects are not
 //! followed, because a token goes with each request.
 
+mod api;
 mod bearer;
 mod capture;
 
-use std::io::IsTerminal as _;
 use std::sync::Arc;
 use std::time::Duration;
 
 use thiserror::Error;
 use ureq::tls::{Certificate, RootCerts, TlsConfig};
 
+pub(crate) use api::Refused;
 pub(crate) use bearer::{Bearer, BearerArgs, BearerError, secret_text};
 pub(crate) use capture::{Answer, Capture, Line, Outcome, Patience};
 
@@ -211,11 +212,6 @@ pub(crate) fn retry_after(header: &str) -> Option<Duration> {
 fn chain(error: &dyn std::error::Error) -> String {
     let sources = std::iter::successors(error.source(), |error| error.source());
     sources.fold(error.to_string(), |text, source| format!("{text}: {source}"))
-}
-
-/// Whether standard error is a terminal that can draw over its own line.
-pub(crate) fn draws_progress() -> bool {
-    std::io::stderr().is_terminal()
 }
 
 #[cfg(test)]

@@ -7,7 +7,10 @@ mod config;
 mod dev;
 mod http;
 mod publish;
+mod script;
 mod simulate;
+mod table;
+mod terminal;
 mod token;
 mod watch;
 
@@ -39,6 +42,9 @@ enum Command {
     /// Takes tokens, users or a tenant their right to be connected, shows that, and gives it back.
     #[command(subcommand)]
     Revoke(admin::Revoke),
+    /// Saves, shows, tries and back-tests alert scripts.
+    #[command(subcommand)]
+    Script(script::Script),
     /// Prints a token for the development secret.
     Token(token::Args),
     /// Checks, prints or explains the configuration.
@@ -50,6 +56,10 @@ enum Command {
 }
 
 fn main() -> ExitCode {
+    // A process that runs scripts takes no other arguments.
+    if let Some(code) = tidewire_alerts::script_worker(std::env::args_os().skip(1)) {
+        return code;
+    }
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(e) => {
@@ -65,6 +75,7 @@ fn main() -> ExitCode {
         Command::Simulate(args) => simulate::run(args),
         Command::Sessions(command) => admin::sessions(command),
         Command::Revoke(command) => admin::revoke(command),
+        Command::Script(command) => script::run(command),
         Command::Token(args) => token::run(&args),
         Command::Config(args) => config::run(args),
         Command::Check(args) => check::run(&args),

@@ -12,7 +12,8 @@ use tidewire_event::Tenant;
 use tidewire_fleet::Fleet;
 use tidewire_runtime::{Clock, Exit, wait_for_signal};
 
-use crate::http::{Bearer, BearerArgs, Capture, Line, Outcome, Patience, draws_progress};
+use crate::http::{Bearer, BearerArgs, Capture, Line, Outcome, Patience};
+use crate::terminal::ProgressLine;
 
 /// Above so many changes a second, several go in one request.
 const TICKS_PER_SECOND: f64 = 20.0;
@@ -20,8 +21,6 @@ const TICKS_PER_SECOND: f64 = 20.0;
 const BATCH_MAX: u64 = 500;
 /// How often the progress is told where it cannot be drawn over.
 const REPORT_EVERY: Duration = Duration::from_secs(30);
-/// How often it is drawn.
-const DRAW_EVERY: Duration = Duration::from_millis(250);
 
 /// What to simulate, and where it goes.
 #[derive(clap::Args, Debug)]
@@ -226,22 +225,13 @@ struct Total {
     sent: u64,
     failed: u64,
     started: Instant,
-    drawn: Instant,
-    draws: bool,
-    is_line_open: bool,
+    line: ProgressLine,
 }
 
 impl Total {
     fn new() -> Self {
-        let now = Instant::now();
-        Self {
-            sent: 0,
-            failed: 0,
-            started: now,
-            drawn: now,
-            draws: draws_progress(),
-            is_line_open: false,
-        }
+        let line = ProgressLine::new("simulate", REPORT_EVERY);
+        Self { sent: 0, failed: 0, started: Instant::now(), line }
     }
 
     #[expect(clippy::cast_precision_loss, reason = "shown to one digit")]
@@ -253,26 +243,14 @@ impl Total {
     }
 
     fn draw(&mut self, objects: usize) {
-        let every = if self.draws { DRAW_EVERY } else { REPORT_EVERY };
-        if self.drawn.elapsed() < every {
-            return;
-        }
-        self.drawn = Instant::now();
-        let text = format!("{}, {objects} objects", self.text());
-        if self.draws {
-            // Over the line before: to its start, and what is left of it cleared.
-            eprint!("\r\x1b[K{text}");
-            self.is_line_open = true;
-        } else {
-            eprintln!("tidewire simulate: {text}");
+        if self.line.is_due() {
+            let text = format!("{}, {objects} objects", self.text());
+            self.line.show(&text);
         }
     }
 
     fn say(&mut self, text: &str) {
-        if std::mem::take(&mut self.is_line_open) {
-            eprintln!();
-        }
-        eprintln!("tidewire simulate: {text}");
+        self.line.say(text);
     }
 
     fn waits(&mut self, pause: Duration, reason: &str) {

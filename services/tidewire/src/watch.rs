@@ -22,6 +22,7 @@ use tidewire_runtime::{Exit, wait_for_signal};
 use tidewire_wire::error::{CloseCode, status_page};
 
 use crate::http::{Bearer, BearerArgs};
+use crate::terminal::plain;
 use line::{Event, Frame, Style, read_frame};
 use policy::{Advice, Backoff, advice, advice_of_status};
 use recent::Recent;
@@ -307,6 +308,6 @@ impl Watcher {
         let page = known.map(|known| format!(" ({})", known.docs_path())).unwrap_or_default();
         let detail = self.last_error.take().filter(|_| advice == Advice::Stop);
         let detail = detail.map(|message| format!(": {message}")).unwrap_or_default();
-        Life::Closed(advice, format!("closed with {code} {}{detail}{page}", line::plain(reason)))
+        Life::Closed(advice, format!("closed with {code} {}{detail}{page}", plain(reason)))
     }
 }

@@ -1,5 +1,6 @@
 //! A deployment of its own: two gateways, capture, a topic, and what clients need to talk to them.
 
+pub(crate) mod alerts;
 pub(crate) mod keys;
 pub(crate) mod log;
 pub(crate) mod mute;
@@ -54,9 +55,13 @@ pub(crate) struct World {
     pub(crate) gateways: [Service; 2],
     pub(crate) capture: Service,
     pub(crate) topic: String,
+    /// The topic of alerts.
+    pub(crate) alerts: String,
     pub(crate) quarantine: String,
     pub(crate) kafka: Option<Kafka>,
     pub(crate) redis: Option<Redis>,
+    /// What all its services are told.
+    common: Vec<(&'static str, String)>,
     folder: TempDir,
     minted: Mutex<Vec<String>>,
 }
@@ -69,6 +74,20 @@ fn variable(setting: &str) -> String {
 fn shared_redis() -> Option<&'static Redis> {
     static SHARED: OnceLock<Option<Redis>> = OnceLock::new();
     SHARED.get_or_init(|| Redis::start().expect("redis starts")).as_ref()
+}
+
+/// Starts a service; it is not waited for.
+fn launch(
+    binary: &'static str,
+    common: &[(&'static str, String)],
+    settings: &[(&str, String)],
+) -> Service {
+    let settings = common.iter().chain(settings);
+    let environment: Vec<(String, String)> =
+        settings.map(|(name, value)| (variable(name), value.clone())).collect();
+    let mut service = Service::prepare(binary, &environment).unwrap();
+    service.launch().unwrap();
+    service
 }
 
 impl World {
@@ -93,17 +112,19 @@ impl World {
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let (topic, quarantine) = (format!("changes-{number}"), format!("quarantine-{number}"));
         log::create_topic(&bootstrap, &topic, setup.partitions.max(1), "delete");
-        let control = format!("control-{number}");
+        let (control, alerts) = (format!("control-{number}"), format!("alerts-{number}"));
+        log::create_topic(&bootstrap, &alerts, 1, "delete");
         for compacted in [&control, &quarantine] {
             log::create_topic(&bootstrap, compacted, 1, "compact");
         }
         let folder = tempfile::tempdir().unwrap();
         let secret = folder.path().join("secret");
         std::fs::write(&secret, SECRET).unwrap();
-        let mut common: Vec<(&str, String)> = vec![
+        let mut common: Vec<(&'static str, String)> = vec![
             ("kafka.brokers", bootstrap),
             ("kafka.changes_topic", topic.clone()),
             ("kafka.control_topic", control),
+            ("kafka.alerts_topic", alerts.clone()),
             ("kafka.quarantine_topic", quarantine.clone()),
             ("kafka.partitions", setup.partitions.max(1).to_string()),
             ("kafka.replication_factor", "1".to_owned()),
@@ -112,6 +133,7 @@ impl World {
             ("auth.audience", AUDIENCE.to_owned()),
             ("auth.roles.producer", "producer".to_owned()),
             ("auth.roles.admin", "admin".to_owned()),
+            ("auth.roles.script_author", "script-author".to_owned()),
             ("model.self_base_url", BASE.to_owned()),
             ("log.level", "info,tidewire=debug".to_owned()),
         ];
@@ -123,21 +145,32 @@ impl World {
             ("gateway.drain_window", "2s".to_owned()),
         ];
         gateway.extend(setup.gateway);
-        let environment = |settings: &[(&str, String)]| -> Vec<(String, String)> {
-            let settings = common.iter().chain(settings);
-            settings.map(|(name, value)| (variable(name), value.clone())).collect()
-        };
-        let prepare = |binary, settings: &[(&str, String)]| {
-            let mut service = Service::prepare(binary, &environment(settings)).unwrap();
-            service.launch().unwrap();
-            service
-        };
+        let prepare = |binary, settings: &[(&str, String)]| launch(binary, &common, settings);
         let mut gateways = [prepare("gateway", &gateway), prepare("gateway", &gateway)];
         let mut capture = prepare("capture", &[]);
         gateways.iter_mut().for_each(|gateway| gateway.wait_until_ready().unwrap());
         capture.wait_until_ready().unwrap();
         let minted = Mutex::default();
-        Some(Self { gateways, capture, topic, quarantine, kafka, redis, folder, minted })
+        Some(Self {
+            gateways,
+            capture,
+            topic,
+            alerts,
+            quarantine,
+            kafka,
+            redis,
+            common,
+            folder,
+            minted,
+        })
+    }
+
+    /// Starts the service that runs alert scripts, and waits until it is ready.
+    pub(crate) fn start_alerts(&self) -> Service {
+        let settings = [("alerts.start", "earliest".to_owned())];
+        let mut alerts = launch("alerts", &self.common, &settings);
+        alerts.wait_until_ready().unwrap();
+        alerts
     }
 
     pub(crate) fn bootstrap(&self) -> String {

@@ -1,5 +1,6 @@
 //! The settings, typed and checked: each section in a file of its own, here what they are together.
 
+mod alerts;
 mod auth;
 mod http;
 mod kafka;
@@ -16,6 +17,7 @@ use crate::reader::Reader;
 use crate::service::Service;
 use crate::sources::Sources;
 
+pub use alerts::{Alerts, AlertsStart};
 pub use auth::{Auth, Claims, Issuer, KeySource, Mapping, Roles};
 pub use http::{Http, Internal, IpRange, Tls};
 pub use kafka::Kafka;
@@ -48,6 +50,8 @@ pub struct Settings {
     pub gateway: Gateway,
     /// Section `capture`.
     pub capture: Capture,
+    /// Section `alerts`.
+    pub alerts: Alerts,
 }
 
 /// Section `log`.
@@ -88,6 +92,7 @@ fn read(r: &Reader, service: Service) -> Settings {
         rights: model::rights(r),
         gateway: work::gateway(r),
         capture: work::capture(r),
+        alerts: alerts::alerts(r),
     };
     check(r, service, &settings);
     settings

@@ -28,6 +28,7 @@ pub struct Gateway {
     pub snapshot_objects_max: usize,
     pub snapshot_bytes_max: usize,
     pub subscriptions_per_connection_max: usize,
+    pub alerts: bool,
 }
 
 /// Section `capture`.
@@ -66,6 +67,7 @@ pub(super) fn gateway(r: &Reader) -> Gateway {
         snapshot_bytes_max: r.size("gateway.snapshot_bytes_max", kib(64)..=kib(4 << 20)),
         subscriptions_per_connection_max: r
             .number("gateway.subscriptions_per_connection_max", 1..=10_000),
+        alerts: r.truth("gateway.alerts"),
     }
 }
 

@@ -9,5 +9,9 @@ mod history;
 #[cfg(test)]
 mod murmur2;
 mod reader;
+#[cfg(test)]
+mod shop;
+mod stage;
+mod stage_faults;
 mod topics;
 mod writer;

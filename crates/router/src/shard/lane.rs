@@ -220,7 +220,10 @@ impl ShardCore {
             if view.key.class == *class {
                 continue;
             }
+            // Who may subscribe to a script is not for the types alone to say: whoever renewed the rights
+            // has seen to it.
             if let TypeSelector::One(one) = &view.key.definition.types
+                && view.key.definition.alert_script().is_none()
                 && !class.may_read(one.as_str())
             {
                 self.say(lane, &Word::Forbidden(one.clone()), now);

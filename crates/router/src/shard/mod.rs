@@ -23,7 +23,7 @@ use tidewire_event::{CursorKey, OldImage, Operation, Position, Positions, Tenant
 use tidewire_log::GapReason as LogGap;
 use tidewire_model::{Model, TypeDef};
 use tidewire_wire::definition::Definition;
-use tidewire_wire::frame::subscription_suffix;
+use tidewire_wire::frame::{alert_suffix, subscription_suffix};
 use tidewire_wire::v1::{self, GapReason};
 
 use crate::conflate::Plan;
@@ -422,7 +422,7 @@ impl ShardCore {
         self.views.get(index).is_some_and(|view| {
             view.stamp != self.stamp
                 && role.wanted(&view.key.definition, event.operation)
-                && view.key.class.may_read(event.route.object_type.as_str())
+                && event.is_readable_by(&view.key.class)
         })
     }
 
@@ -580,9 +580,13 @@ impl ShardCore {
         }
         let definition = &key.definition;
         let base = self.settings.links.base(&definition.tenant);
-        let suffix = match &key.sub {
-            Some(sub) => v1::frames::event_suffix(definition.number(), base, sub),
+        let suffix = match definition.alert_script() {
+            Some(_) => alert_suffix(definition.number(), base),
             None => subscription_suffix(definition.number(), base),
+        };
+        let suffix = match &key.sub {
+            Some(sub) => v1::frames::named_suffix(suffix, sub),
+            None => suffix,
         };
         let encoder = self.encoders.acquire(key.mask.as_ref(), &key.class);
         let definition = Arc::clone(definition);

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use tidewire_event::{FrameId, ObjectType, Positions, Tenant, encode_cursor};
 use tidewire_log::GapReason;
 use tidewire_wire::error::{Notice as WireNotice, Refusal};
+use tidewire_wire::request::{ALERT_PREFIX, OBJECT_PREFIX};
 use tidewire_wire::{sse, v1, ws};
 
 use super::{Now, ShardCore};
@@ -52,7 +53,11 @@ pub(super) fn push_gap(out: &mut Vec<u8>, key: &ViewKey, reason: v1::GapReason, 
         push_v1(out, |json| v1::frames::push_gap(json, sub, reason));
         return;
     }
-    let uri = format!("/ws/rest/WebSocketObjectSubscription/{}", key.definition.number());
+    let prefix = match key.definition.alert_script() {
+        Some(_) => ALERT_PREFIX,
+        None => OBJECT_PREFIX,
+    };
+    let uri = format!("{prefix}{}", key.definition.number());
     let body = WireNotice::Gap.body(now.wall_ms, &uri).to_json();
     match key.framing {
         Framing::WebSocket | Framing::V1 => ws::push_text(out, &body),

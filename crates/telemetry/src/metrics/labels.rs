@@ -279,6 +279,64 @@ labels! {
         /// No answer from Kafka in time: it may stand in the log.
         Unknown = "unknown",
     }
+
+    /// What went wrong in a run of an alert script.
+    ScriptFault("kind") {
+        /// The source is not a script of its language.
+        Compile = "compile",
+        /// A value of the wrong kind: also a script that returns no boolean.
+        Type = "type",
+        /// The script gave up, or a value cannot be computed.
+        Runtime = "runtime",
+        /// More operations than allowed.
+        Operations = "operations",
+        /// A text, array, map, nesting or alert larger than allowed.
+        Size = "size",
+        /// More time than allowed.
+        Deadline = "deadline",
+        /// More memory than allowed.
+        Memory = "memory",
+        /// It ended the process that ran it.
+        Crash = "crash",
+        /// The alert that it fired has no message.
+        Message = "message",
+        /// There was no process to run it: no fault of the script. The changes are tried again.
+        Unavailable = "unavailable",
+    }
+
+    /// Why a script was disabled.
+    DisableReason("reason") {
+        /// Too many faults in a row.
+        Faults = "faults",
+        /// Its tenant used more CPU than it may, and this script most of it.
+        Quota = "quota",
+    }
+
+    /// Why a process that runs scripts ended, or was not there.
+    WorkerEnd("reason") {
+        /// A script took too long.
+        Deadline = "deadline",
+        /// It ran out of memory.
+        Memory = "memory",
+        /// In some other way.
+        Crash = "crash",
+        /// It held too many compiled scripts.
+        Replaced = "replaced",
+        /// It could not be started.
+        StartFailed = "start_failed",
+    }
+
+    /// What became of a batch of changes.
+    BatchOutcome("outcome") {
+        /// Alerts and positions are committed.
+        Committed = "committed",
+        /// The transaction was aborted; the changes come again.
+        Aborted = "aborted",
+        /// The group had gone on; the changes come again, to whoever owns them now.
+        Fenced = "fenced",
+        /// No process could run the scripts; the changes come again.
+        Unavailable = "unavailable",
+    }
 }
 
 impl CloseCode {

@@ -15,13 +15,13 @@ pub use family::{
     SECONDS_BUCKETS, Seconds,
 };
 pub use labels::{
-    CaptureOutcome, CloseCode, ControlOutcome, DropReason, FieldListOutcome, Framing, GapReason,
-    Label, PoisonReason, RefusalReason, SessionOutcome, SessionWriteOutcome, StoreOperation,
-    TokenOutcome,
+    BatchOutcome, CaptureOutcome, CloseCode, ControlOutcome, DisableReason, DropReason,
+    FieldListOutcome, Framing, GapReason, Label, PoisonReason, RefusalReason, ScriptFault,
+    SessionOutcome, SessionWriteOutcome, StoreOperation, TokenOutcome, WorkerEnd,
 };
 pub use reference::reference;
 pub use registry::{METRICS_CONTENT_TYPE, MetricsError, Registry};
-pub use table::{CaptureMetrics, CommonMetrics, GatewayMetrics, all};
+pub use table::{AlertsMetrics, CaptureMetrics, CommonMetrics, GatewayMetrics, all};
 
 #[cfg(test)]
 mod tests;

@@ -42,6 +42,7 @@ fn heading(subsystem: &str) -> &str {
         "common" => "Every service",
         "gateway" => "Gateway",
         "capture" => "Capture",
+        "alerts" => "Alerts",
         other => other,
     }
 }

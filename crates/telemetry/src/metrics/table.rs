@@ -4,8 +4,9 @@ use super::family::{
     Counter, CounterBy, Family, Gauge, GaugeByPartition, Info, MetricDef, Seconds,
 };
 use super::labels::{
-    CaptureOutcome, CloseCode, ControlOutcome, DropReason, FieldListOutcome, Framing, GapReason,
-    PoisonReason, RefusalReason, SessionOutcome, SessionWriteOutcome, StoreOperation, TokenOutcome,
+    BatchOutcome, CaptureOutcome, CloseCode, ControlOutcome, DisableReason, DropReason,
+    FieldListOutcome, Framing, GapReason, PoisonReason, RefusalReason, ScriptFault, SessionOutcome,
+    SessionWriteOutcome, StoreOperation, TokenOutcome, WorkerEnd,
 };
 use super::registry::{MetricsError, Registry};
 
@@ -75,6 +76,9 @@ metrics! {
         quarantine_failed: Counter = "tidewire_quarantine_failed_total", "Poison records that could not be written to the quarantine topic.";
         gaps: CounterBy<GapReason> = "tidewire_gaps_total", "Gaps declared: changes may be missing.";
         kafka_lag_records: GaugeByPartition = "tidewire_kafka_lag_records", "Records between this replica's position and the end of the partition.";
+        alerts_lag_records: GaugeByPartition = "tidewire_gateway_alerts_lag_records", "Records between this replica's position and the end of the partition of the alerts topic.";
+        alerts_received: Counter = "tidewire_gateway_alerts_received_total", "Records of the alerts topic read.";
+        alerts_routed: Counter = "tidewire_gateway_alerts_routed_total", "Alerts of a script that somebody here had subscribed to.";
         kafka_to_socket_seconds: Seconds = "tidewire_kafka_to_socket_seconds", "From a record's receipt to the write of the first socket that wanted it.";
         handshake_seconds: Seconds = "tidewire_handshake_seconds", "From the accept to the answer of an upgrade.";
         subscription_gaps: Counter = "tidewire_subscription_gaps_total", "Gaps that single subscriptions were told, beside those of the whole replica.";
@@ -97,6 +101,7 @@ metrics! {
         store_errors: CounterBy<StoreOperation> = "tidewire_store_errors_total", "Operations on the store that failed.";
         control_records: CounterBy<ControlOutcome> = "tidewire_control_records_total", "Records of the control topic read.";
         revocations: Gauge = "tidewire_revocations", "Revocations and kicks kept now.";
+        scripts: Gauge = "tidewire_gateway_scripts", "Alert scripts that this replica knows, disabled ones included.";
     }
 
     /// What a capture shows.
@@ -105,5 +110,29 @@ metrics! {
         write_seconds: Seconds = "tidewire_capture_write_seconds", "From a change's receipt to Kafka's acknowledgement.";
         queue_records: Gauge = "tidewire_capture_queue_records", "Changes sent to Kafka and not yet acknowledged.";
         old_image_missing: Counter = "tidewire_capture_old_image_missing_total", "Updates and deletes that came without the old image.";
+    }
+    /// What an alerts service shows.
+    AlertsMetrics("alerts") {
+        records: Counter = "tidewire_alerts_records_total", "Records of the change topic read; those that come again count again.";
+        changes: Counter = "tidewire_alerts_changes_total", "Changes over which scripts were run.";
+        runs: Counter = "tidewire_alerts_runs_total", "Runs of scripts.";
+        fired: Counter = "tidewire_alerts_fired_total", "Alerts that are committed.";
+        script_faults: CounterBy<ScriptFault> = "tidewire_alerts_script_faults_total", "Runs of scripts that went wrong.";
+        images_left_out: Counter = "tidewire_alerts_images_left_out_total", "Alerts written without the images of the change, since with them they were too large.";
+        scripts: Gauge = "tidewire_alerts_scripts", "Scripts that are saved, disabled ones too.";
+        scripts_disabled: Gauge = "tidewire_alerts_scripts_disabled", "Scripts that are disabled.";
+        disables: CounterBy<DisableReason> = "tidewire_alerts_disables_total", "Scripts that this replica has disabled.";
+        states_unwritten: Gauge = "tidewire_alerts_states_unwritten", "Scripts disabled here whose state does not stand in the control topic yet.";
+        worker_ends: CounterBy<WorkerEnd> = "tidewire_alerts_worker_ends_total", "Processes that run scripts which ended.";
+        evaluation_seconds: Seconds = "tidewire_alerts_evaluation_seconds", "All scripts over one change, once a process is free.";
+        commit_seconds: Seconds = "tidewire_alerts_commit_seconds", "Transactions, from their begin to the end of the commit.";
+        batches: CounterBy<BatchOutcome> = "tidewire_alerts_batches_total", "Batches of changes.";
+        rebalances: Counter = "tidewire_alerts_rebalances_total", "Times that partitions were taken from this replica.";
+        partitions: Gauge = "tidewire_alerts_partitions", "Partitions that are this replica's now.";
+        lag_records: GaugeByPartition = "tidewire_alerts_lag_records", "Records between this replica's position and the end of the partition.";
+        records_poison: CounterBy<PoisonReason> = "tidewire_alerts_records_poison_total", "Records that could not be used, by the part that was wrong.";
+        quarantine_failed: Counter = "tidewire_alerts_quarantine_failed_total", "Poison records that could not be written to the quarantine topic.";
+        gaps: CounterBy<GapReason> = "tidewire_alerts_gaps_total", "Gaps: changes over which no script was run.";
+        control_records: CounterBy<ControlOutcome> = "tidewire_alerts_control_records_total", "Records of the control topic read.";
     }
 }

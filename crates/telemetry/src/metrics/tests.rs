@@ -3,20 +3,23 @@ use std::time::Duration;
 
 use super::*;
 
-fn groups() -> (Registry, CommonMetrics, GatewayMetrics, CaptureMetrics) {
+fn groups() -> (Registry, CommonMetrics, GatewayMetrics, CaptureMetrics, AlertsMetrics) {
     let registry = Registry::new();
     let common = CommonMetrics::register(&registry).unwrap();
     let gateway = GatewayMetrics::register(&registry).unwrap();
     let capture = CaptureMetrics::register(&registry).unwrap();
-    (registry, common, gateway, capture)
+    let alerts = AlertsMetrics::register(&registry).unwrap();
+    (registry, common, gateway, capture, alerts)
 }
 
 #[test]
 fn every_name_is_shown_once_with_type_and_help() {
-    let (registry, common, gateway, _capture) = groups();
-    // These two have series only once something was said about them.
+    let (registry, common, gateway, _capture, alerts) = groups();
+    // These have series only once something was said about them.
     common.build_info.set("0.1.0", "abc");
     gateway.kafka_lag_records.set(0, 0);
+    gateway.alerts_lag_records.set(0, 0);
+    alerts.lag_records.set(0, 0);
     let text = registry.encode().unwrap();
     for metric in all() {
         let help = format!("# HELP {} {}\n", metric.name, metric.help);
@@ -50,7 +53,7 @@ fn names_follow_the_conventions() {
 
 #[test]
 fn handles_move_what_is_shown() {
-    let (registry, common, gateway, capture) = groups();
+    let (registry, common, gateway, capture, _alerts) = groups();
     common.build_info.set("0.1.0", "abc");
     common.ready.set(1);
     gateway.connections.inc();

@@ -11,12 +11,15 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 
 use thiserror::Error;
-use tidewire_event::{IdError, ObjectKey, ObjectType, Tenant};
+use tidewire_event::{IdError, KeyKind, ObjectKey, ObjectType, Tenant};
 
 pub use events::{EventSet, EventSetError};
 
 /// Most keys that one subscription may name.
 pub const KEYS_MAX: usize = 100;
+
+/// The type under which alerts are subscribed to: the key of a definition is then the code of a script.
+pub const ALERT_TYPE: &str = "DLPAlertScript";
 
 /// Which types a subscription is about.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -109,6 +112,34 @@ pub struct Definition {
 }
 
 impl Definition {
+    /// The alerts of one script.
+    ///
+    /// # Errors
+    /// [`IdError::TextKey`]: no script has such a code.
+    pub fn alerts(tenant: Tenant, code: &str) -> Result<Self, IdError> {
+        let code = ObjectKey::parse(code, KeyKind::Text)?;
+        Ok(Self {
+            tenant,
+            types: TypeSelector::One(ObjectType::new(ALERT_TYPE)?),
+            events: EventSet::ALL,
+            keys: KeySelector::Keys(Arc::from([code])),
+            only_main_object: true,
+            live_references: true,
+        })
+    }
+
+    /// The code of the script whose alerts are asked for; `None`: it is about objects.
+    #[must_use]
+    pub fn alert_script(&self) -> Option<&str> {
+        let (TypeSelector::One(one), KeySelector::Keys(keys)) = (&self.types, &self.keys) else {
+            return None;
+        };
+        match &keys[..] {
+            [ObjectKey::Text(code)] if one.as_str() == ALERT_TYPE => Some(code),
+            _ => None,
+        }
+    }
+
     /// The text that the number is a hash of. Names and keys stand behind their length in bytes, so two
     /// definitions never share a text. Changing it changes every number: never do.
     #[must_use]

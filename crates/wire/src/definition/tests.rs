@@ -36,6 +36,7 @@ fn numbers_are_the_same_for_ever() {
         definition("demo", "PortCall", "U", vec![ObjectKey::Integer(7_823_672)]),
         definition("demo", "PortCall", "d,c", list),
         definition("a:é;", "Crate", "U", vec![text("x,s1:y"), text("é")]),
+        Definition::alerts(Tenant::new("demo").unwrap(), "RESULT").unwrap(),
     ] {
         let _ = writeln!(lines, "{} {}", definition.number(), definition.canonical());
     }
@@ -87,6 +88,16 @@ fn what_differs_has_another_text_and_another_number() {
         }
     }
     assert_eq!(seen.len(), 6 * 4 * 7 * 8 * 4);
+}
+
+#[test]
+fn alerts_are_asked_for_by_the_code_of_a_script() {
+    let tenant = Tenant::new("demo").unwrap();
+    let alerts = Definition::alerts(tenant.clone(), "7").unwrap();
+    assert_eq!(alerts.alert_script(), Some("7"));
+    assert_eq!(definition("demo", "Voyage", "U", vec![text("7")]).alert_script(), None);
+    assert_eq!(definition("demo", "*", "*", vec![]).alert_script(), None);
+    assert!(Definition::alerts(tenant, "").is_err());
 }
 
 #[test]

@@ -15,6 +15,7 @@ pub const STATUSES: &[(u16, &str)] = &[
     (404, "Not Found"),
     (405, "Method Not Allowed"),
     (408, "Request Timeout"),
+    (409, "Conflict"),
     (410, "Gone"),
     (413, "Content Too Large"),
     (415, "Unsupported Media Type"),

@@ -39,6 +39,10 @@ impl Refusal {
         not_found = 404;
         /// 405: the path has no such method.
         method_not_allowed = 405;
+        /// 408: the body did not arrive in time.
+        timeout = 408;
+        /// 409: something else has the name, or was saved in between.
+        conflict = 409;
         /// 413: the body is too large.
         too_large = 413;
         /// 426: neither an upgrade nor `Accept: text/event-stream`.

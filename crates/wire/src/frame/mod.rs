@@ -16,6 +16,8 @@ pub use time::{event_time, push_event_time};
 const REST_PATH: &str = "/ws/rest/";
 /// The type that a subscription's `self` link names.
 const SUBSCRIPTION_TYPE: &str = "WebSocketObjectSubscription";
+/// The type that the `self` link of a subscription to alerts names.
+const ALERT_SUBSCRIPTION_TYPE: &str = "WebSocketAlertScript";
 
 /// What stands as `dataloyObject`.
 #[derive(Clone, Copy, Debug)]
@@ -72,11 +74,27 @@ impl EventBody<'_> {
 /// What closes the body of an event: the subscription's definition number and its `self` link.
 #[must_use]
 pub fn subscription_suffix(definition_number: u64, self_base: &str) -> Vec<u8> {
+    suffix(SUBSCRIPTION_TYPE, definition_number, self_base)
+}
+
+/// The same for a subscription to the alerts of a script.
+#[must_use]
+pub fn alert_suffix(definition_number: u64, self_base: &str) -> Vec<u8> {
+    suffix(ALERT_SUBSCRIPTION_TYPE, definition_number, self_base)
+}
+
+/// Appends the member `alert` to a body; `alert` is the bytes of one JSON object, taken as they are.
+pub fn push_alert(out: &mut Vec<u8>, alert: &[u8]) {
+    out.extend_from_slice(b",\"alert\":");
+    out.extend_from_slice(alert);
+}
+
+fn suffix(resource: &str, definition_number: u64, self_base: &str) -> Vec<u8> {
     let mut out = Vec::with_capacity(self_base.len() + 100);
     out.extend_from_slice(b",\"subscription\":{\"key\":");
     push_u64(&mut out, definition_number);
     out.extend_from_slice(b",\"self\":");
-    object_self(&mut out, self_base, SUBSCRIPTION_TYPE, &ObjectKey::Integer(definition_number));
+    object_self(&mut out, self_base, resource, &ObjectKey::Integer(definition_number));
     out.extend_from_slice(b"}}");
     out
 }

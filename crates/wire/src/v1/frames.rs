@@ -192,12 +192,28 @@ pub fn body_members(body: &[u8]) -> &[u8] {
 /// own name for it.
 #[must_use]
 pub fn event_suffix(definition_number: u64, self_base: &str, sub: &str) -> Vec<u8> {
-    let mut out = subscription_suffix(definition_number, self_base);
+    named_suffix(subscription_suffix(definition_number, self_base), sub)
+}
+
+/// The same of a suffix that is made already.
+#[must_use]
+pub fn named_suffix(mut suffix: Vec<u8>, sub: &str) -> Vec<u8> {
     // The brace that closes the message.
-    out.pop();
-    text(&mut out, "sub", sub);
+    suffix.pop();
+    text(&mut suffix, "sub", sub);
+    suffix.push(b'}');
+    suffix
+}
+
+/// The script whose alerts are subscribed to runs no longer, since its version failed too often; `kind` says
+/// how. Its alerts come again once it is saved again.
+pub fn push_script_disabled(out: &mut Vec<u8>, sub: &str, code: &str, version: u64, kind: &str) {
+    start(out, "scriptDisabled");
+    text(out, "sub", sub);
+    text(out, "scriptCode", code);
+    number(out, "version", version);
+    text(out, "kind", kind);
     out.push(b'}');
-    out
 }
 
 fn start(out: &mut Vec<u8>, kind: &str) {

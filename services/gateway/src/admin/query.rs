@@ -1,4 +1,4 @@
-//! Queries of the admin API: `name=value` pairs, each known name once.
+//! Queries of the APIs: `name=value` pairs, each known name once.
 
 use std::collections::HashMap;
 
@@ -9,11 +9,11 @@ const QUERY_BYTES_MAX: usize = 8 * 1024;
 
 /// The values of a query, by name.
 #[derive(Debug)]
-pub(super) struct Query(HashMap<&'static str, String>);
+pub(crate) struct Query(HashMap<&'static str, String>);
 
 impl Query {
     /// Reads a query that may have these names.
-    pub(super) fn parse(raw: &str, known: &[&'static str]) -> Result<Self, Refusal> {
+    pub(crate) fn parse(raw: &str, known: &[&'static str]) -> Result<Self, Refusal> {
         if raw.len() > QUERY_BYTES_MAX {
             let text = format!("the query has more than {QUERY_BYTES_MAX} bytes");
             return Err(Refusal::bad_request(text));
@@ -37,14 +37,14 @@ impl Query {
         Ok(Self(values))
     }
 
-    pub(super) fn get(&self, name: &str) -> Option<&str> {
+    pub(crate) fn get(&self, name: &str) -> Option<&str> {
         self.0.get(name).map(String::as_str)
     }
 }
 
 /// Decodes any valid percent-encoding (RFC 3986, section 2.1). A `+` is a plus: ids may hold one, and no
 /// client of this API fills forms.
-pub(super) fn decode(text: &str) -> Option<String> {
+pub(crate) fn decode(text: &str) -> Option<String> {
     let mut bytes = text.bytes();
     let mut out = Vec::with_capacity(text.len());
     while let Some(byte) = bytes.next() {

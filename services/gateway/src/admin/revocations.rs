@@ -12,6 +12,7 @@ use tracing::info;
 
 use super::access::Access;
 use super::query::{Query, decode};
+use crate::control;
 use crate::shared::Shared;
 
 /// For how long a revocation holds that says nothing else: longer than tokens should live.
@@ -135,7 +136,7 @@ async fn put(
         Action::Kick => "kick",
     };
     audit(name, access, &revocation, &written);
-    written.map_err(|error| refuse(&error))?;
+    written.map_err(|error| control::refusal(&error))?;
     Ok(shown(&revocation))
 }
 
@@ -175,7 +176,7 @@ pub(super) async fn lift(
     for revocation in &found {
         let written = shared.control.write(revocation.key(), None).await;
         audit("lift", access, revocation, &written);
-        written.map_err(|error| refuse(&error))?;
+        written.map_err(|error| control::refusal(&error))?;
     }
     Ok(json!({"lifted": found.len()}))
 }
@@ -209,20 +210,4 @@ fn audit(
     info!(target: "audit", action, tenant = %target.tenant, kind = target.kind.as_str(),
         id = %target.id, until, reason, by = access.by, address = %access.address, outcome,
         "an administrator acted");
-}
-
-fn refuse(error: &WriteError) -> Refusal {
-    match error {
-        WriteError::QueueFull | WriteError::Unavailable => Refusal::unavailable(
-            "kafka does not take it at the moment: nothing was done",
-            RETRY_AFTER,
-        ),
-        WriteError::Unknown => Refusal::unavailable(
-            "kafka did not answer: it may or may not be in force; do it again",
-            RETRY_AFTER,
-        ),
-        WriteError::TooLarge | WriteError::Refused(_) => {
-            Refusal::internal("the control topic does not take it: the log says why")
-        }
-    }
 }

@@ -28,7 +28,7 @@ use super::{Replica, Socket, Surroundings, record};
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A request with a body, if there is one; status and body of the answer.
-async fn call(
+pub(crate) async fn call(
     address: SocketAddr,
     request: &str,
     token: Option<&str>,
@@ -82,7 +82,7 @@ async fn open(replica: &Replica, token: &str) -> Socket {
 }
 
 /// The close code of a socket that gets nothing else any more.
-async fn closed(socket: &mut Socket) -> (u16, String) {
+pub(crate) async fn closed(socket: &mut Socket) -> (u16, String) {
     loop {
         let came = tokio::time::timeout(PATIENCE, socket.next()).await.unwrap();
         if let Message::Close(frame) = came.unwrap().unwrap() {
@@ -93,7 +93,7 @@ async fn closed(socket: &mut Socket) -> (u16, String) {
 }
 
 /// Proves that a socket is open: what it asks is answered.
-async fn is_open(socket: &mut Socket) {
+pub(crate) async fn is_open(socket: &mut Socket) {
     socket.send(Message::Ping("still there".into())).await.unwrap();
     loop {
         let came = tokio::time::timeout(PATIENCE, socket.next()).await.unwrap();

@@ -7,7 +7,7 @@ use tidewire_event::percent_encode;
 
 use super::Access;
 use crate::dev::TENANT;
-use crate::http::{Bearer, BearerArgs, BearerError, HttpClient, Reply};
+use crate::http::{Bearer, BearerArgs, BearerError, HttpClient, Refused};
 
 /// Sockets or revocations that one request asks for.
 const PAGE: usize = 1000;
@@ -119,25 +119,8 @@ impl Gateways {
 
     fn ask(&self, method: &str, gateway: &str, path: &str, body: Option<&Value>) -> Result<Value> {
         let client = HttpClient::new(gateway, &format!("/api/v1/admin/{path}"))?;
-        let body = body.map(Value::to_string);
-        let token = self.token.as_ref().map(SecretText::expose);
-        let Reply { status, body, .. } = client.call(method, token, body.as_deref())?;
-        let answer = serde_json::from_str::<Value>(&body);
-        if status == 200 {
-            return answer.with_context(|| format!("{gateway} gave an answer that is no JSON"));
-        }
-        let message =
-            answer.ok().and_then(|answer| Some(answer.get("message")?.as_str()?.to_owned()));
-        Err(Refused { status, message: message.unwrap_or_default() }.into())
+        client.ask(method, self.token.as_ref(), body)
     }
-}
-
-/// An answer other than 200.
-#[derive(Debug, thiserror::Error)]
-#[error("{status} {message}")]
-struct Refused {
-    status: u16,
-    message: String,
 }
 
 fn is_unknown(error: &anyhow::Error) -> bool {

@@ -134,6 +134,7 @@ ping_interval = "10m"
     // An earlier build does not know these.
     if shape.program.is_none() {
         writeln!(text, "replay_bytes_per_second = \"8GiB\"")?;
+        writeln!(text, "alerts = false")?;
         if let Some(bytes) = shape.window_bytes_max {
             writeln!(text, "window_bytes_max = {bytes}")?;
         }

@@ -8,6 +8,7 @@ pub(crate) struct Banner<'a> {
     pub(crate) internal: String,
     pub(crate) token: String,
     pub(crate) embedded: bool,
+    pub(crate) has_alerts: bool,
     pub(crate) rate: f64,
     pub(crate) seed: u64,
     pub(crate) taken: &'a [String],
@@ -40,6 +41,9 @@ impl fmt::Display for Banner<'_> {
         // As this program was called, so that the line can be pasted.
         let program = std::env::args().next().unwrap_or_else(|| "tidewire".to_owned());
         writeln!(f, "    {program} watch Voyage '*' '*' --url {ws}\n")?;
+        if self.has_alerts {
+            writeln!(f, "    {program} script list --url {url}\n")?;
+        }
         writeln!(f, "    TOKEN={token}\n")?;
         writeln!(
             f,

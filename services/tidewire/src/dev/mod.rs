@@ -1,9 +1,10 @@
-//! `tidewire dev`: gateway, capture, the embedded broker, an in-memory store, a simulated fleet and a page
-//! that shows it move, in one process.
+//! `tidewire dev`: gateway, capture, alerts, the embedded broker, an in-memory store, a simulated fleet and a
+//! page that shows it move, in one process; scripts run in worker processes, as everywhere.
 //!
 //! Only for this machine: it listens on loopback, gives a token to whoever asks there, and forgets
 //! everything when it ends.
 
+mod alerts;
 mod banner;
 mod fleet;
 mod page;
@@ -14,6 +15,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use anyhow::Context as _;
+use tidewire_alerts::Alerts;
 use tidewire_assembly::{Checked, StartError, begin, check, explain};
 use tidewire_auth::{Secret, dev_secret};
 use tidewire_capture::{Capture, CaptureOptions, Parts};
@@ -102,12 +104,26 @@ async fn serve(args: Args) -> Result<(), StartError> {
     tokio::select! {
         _ = signals.wait() => {}
         () = tasks.shutdown().cancelled() => {}
+        () = ended(started.alerts.as_ref()) => {}
     }
     println!("\nstopping");
+    let mut failed = match &started.alerts {
+        Some(alerts) => alerts::drain(alerts).await,
+        None => Vec::new(),
+    };
     started.running.drain(&tasks).await;
-    match tasks.failed().as_slice() {
+    failed.extend(tasks.failed());
+    match failed.as_slice() {
         [] => Ok(()),
         failed => Err(anyhow::anyhow!("a task failed: {}", failed.join(", ")).into()),
+    }
+}
+
+/// Returns once a part of the alerts service has failed.
+async fn ended(alerts: Option<&Alerts>) {
+    match alerts {
+        Some(alerts) => alerts.ended().await,
+        None => std::future::pending().await,
     }
 }
 
@@ -151,6 +167,8 @@ fn settings(args: &Args, secret_file: &Path) -> Result<(Settings, Vec<String>), 
 /// Everything that runs.
 struct Started {
     running: tidewire_gateway::wiring::Running,
+    /// Unless `gateway.alerts` is off.
+    alerts: Option<Alerts>,
     public_url: String,
     embedded: bool,
     // Ends with the process.
@@ -164,6 +182,7 @@ impl Started {
             internal: format!("http://{}", self.running.internal.local_addr()),
             token: page::mint(secret)?.0,
             embedded: self.embedded,
+            has_alerts: self.alerts.is_some(),
             rate: args.rate,
             seed: args.seed,
             taken: &[],
@@ -204,17 +223,24 @@ async fn start(
         Parts {
             writer: Arc::new(writer),
             verifier,
-            model,
+            model: Arc::clone(&model),
             metrics: CaptureMetrics::register(registry).map_err(anyhow::Error::new)?,
             common: CommonMetrics::register(&Registry::new()).map_err(anyhow::Error::new)?,
             clock: Clock::system(),
         },
     );
+    let tenant = Tenant::new(TENANT).map_err(anyhow::Error::new)?;
+    if broker.is_some() && settings.gateway.alerts {
+        alerts::save_samples(&kafka, settings, &tenant).await?;
+    }
     let public_url = wired.public_url.clone();
     let more = capture.site().join(page::site(secret));
     let running = wired.serve(settings, registry, more, tasks).await?;
+    let alerts = match settings.gateway.alerts {
+        true => Some(alerts::start(settings, &kafka, model, broker.as_deref()).await?),
+        false => None,
+    };
     if args.rate > 0.0 {
-        let tenant = Tenant::new(TENANT).map_err(anyhow::Error::new)?;
         let sail = fleet::sail(capture.intake().clone(), tenant, args.seed, args.rate);
         let shutdown = tasks.shutdown().clone();
         tasks.spawn("fleet", async move {
@@ -224,5 +250,5 @@ async fn start(
             }
         });
     }
-    Ok(Started { running, public_url, embedded: broker.is_some(), _broker: broker })
+    Ok(Started { running, alerts, public_url, embedded: broker.is_some(), _broker: broker })
 }

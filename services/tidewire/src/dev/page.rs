@@ -20,7 +20,7 @@ const SCRIPT: &str = "text/javascript; charset=utf-8";
 pub(crate) fn mint(secret: &Secret) -> anyhow::Result<(String, i64)> {
     let mut claims = MintClaims::new(TENANT, unix_now());
     claims.user = Some(USER);
-    claims.roles = vec!["producer".to_owned(), "admin".to_owned()];
+    claims.roles = ["producer", "admin", "script-author"].map(str::to_owned).to_vec();
     claims.ttl_seconds = TTL_SECONDS;
     Ok((TokenMinter::mint(secret, &claims)?, TTL_SECONDS))
 }
@@ -38,6 +38,7 @@ pub(crate) fn site(secret: &Secret) -> Site {
     };
     file("/", "text/html; charset=utf-8", include_str!("../../page/index.html"))
         .join(file("/app.js", SCRIPT, include_str!("../../page/app.js")))
+        .join(file("/alerts.js", SCRIPT, include_str!("../../page/alerts.js")))
         .join(file("/board.js", SCRIPT, include_str!("../../page/board.js")))
         .join(file("/link.js", SCRIPT, include_str!("../../page/link.js")))
         .join(file("/style.css", "text/css; charset=utf-8", include_str!("../../page/style.css")))

@@ -1,9 +1,10 @@
 //! Frames as lines that a person reads.
 
-use std::borrow::Cow;
 use std::fmt::Write as _;
 
 use serde_json::{Map, Value};
+
+use crate::terminal::plain;
 
 /// A pushed message.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -77,15 +78,6 @@ pub(super) fn read_frame(text: &str) -> Frame {
         key => (key.unwrap_or(Value::Null), Map::new()),
     };
     Frame::Event(Event { id, time, object_type, event_type, key: show(&key), fields })
-}
-
-/// Text that cannot command a terminal.
-pub(super) fn plain(text: &str) -> Cow<'_, str> {
-    if text.contains(char::is_control) {
-        Cow::Owned(text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect())
-    } else {
-        Cow::Borrowed(text)
-    }
 }
 
 /// A value: a string bare where it is one word, else quoted.

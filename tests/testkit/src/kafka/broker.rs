@@ -86,6 +86,7 @@ impl Broker {
              transaction.state.log.replication.factor={replicas}\n\
              transaction.state.log.min.isr={in_sync}\n\
              transaction.state.log.num.partitions=3\n\
+             transaction.abort.timed.out.transaction.cleanup.interval.ms=500\n\
              default.replication.factor={replicas}\n\
              min.insync.replicas={in_sync}\n\
              group.initial.rebalance.delay.ms=0\n\

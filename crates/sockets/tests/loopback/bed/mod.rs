@@ -134,7 +134,7 @@ impl Bed {
             history: Arc::<Desk>::clone(&desk),
         };
         let tasks = Tasks::new(Shutdown::new());
-        let shards = Shards::start(1, options, &settings, &ports, &tasks).unwrap();
+        let shards = Shards::start("shard", 1, options, &settings, &ports, &tasks).unwrap();
         assert!(desk.shard.set(shards.handles()[0].clone()).is_ok());
         let Parsed::List(list) = FieldList::parse(r#"{"createdById":"*"}"#).unwrap() else {
             panic!("no list")

@@ -5,9 +5,11 @@ use std::io::{self, Write as _};
 use anyhow::Result;
 use serde_json::Value;
 
+use crate::terminal::plain;
+
 /// Prints rows: their columns aligned, or each as JSON on a line of its own. `list` names a member that is
 /// an array of objects with a `path`; it comes last.
-pub(super) fn print(
+pub(crate) fn print(
     as_json: bool,
     rows: &[Value],
     columns: &[&str],
@@ -54,13 +56,13 @@ fn lines(rows: &[Value], columns: &[&str], list: Option<&str>) -> Vec<String> {
 }
 
 /// A value for a terminal: what came from others must not move its cursor.
-pub(super) fn cell(value: &Value) -> String {
+pub(crate) fn cell(value: &Value) -> String {
     let text = match value {
         Value::Null => "-".to_owned(),
         Value::String(text) => text.clone(),
         other => other.to_string(),
     };
-    text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
+    plain(&text).into_owned()
 }
 
 #[cfg(test)]

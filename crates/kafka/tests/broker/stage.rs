@@ -1,0 +1,326 @@
+//! A stage: where it begins, what it hands out, what it commits.
+
+use std::time::Instant;
+
+use rdkafka::admin::NewPartitions;
+use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
+use rdkafka::{ClientConfig, Offset, TopicPartitionList};
+use tidewire_kafka::BeginAt;
+use tidewire_log::{
+    GapReason, LogStage, NewRecord, StageError, StageEvent, StartedFrom, WriteError,
+};
+use tidewire_testkit::kafka::Kafka;
+
+use crate::harness::{Cluster, DEADLINE};
+use crate::shop::{Copier, Shop, copies};
+
+fn texts(prefix: &str, count: usize) -> impl Iterator<Item = String> + use<> {
+    let prefix = prefix.to_owned();
+    (0..count).map(move |number| format!("{prefix}-{number}"))
+}
+
+/// Partition, next offset and reason of every assignment that was told.
+fn assigned(copier: &Copier) -> Vec<(i32, i64, StartedFrom)> {
+    let told = |event: &StageEvent| match event {
+        StageEvent::Assigned { partition, next, from } => Some((partition.0, next.0, *from)),
+        _ => None,
+    };
+    copier.events.iter().filter_map(told).collect()
+}
+
+fn gaps(copier: &Copier) -> Vec<(i32, i64, GapReason)> {
+    let told = |event: &StageEvent| match event {
+        StageEvent::Gap { partition, next, reason } => Some((partition.0, next.0, *reason)),
+        _ => None,
+    };
+    copier.events.iter().filter_map(told).collect()
+}
+
+#[tokio::test]
+async fn records_are_copied_within_the_limits_of_a_batch() {
+    for mut shop in Shop::all("copied", 3).await {
+        shop.options.batch.records = 10;
+        for partition in 0..3 {
+            shop.write(partition, texts(&format!("a{partition}"), 35));
+        }
+        let mut copier = shop.stage();
+        let mut sizes = Vec::new();
+        let deadline = Instant::now() + DEADLINE;
+        while sizes.iter().sum::<usize>() < 105 {
+            assert!(Instant::now() < deadline);
+            let batch = copier.batch();
+            for segment in batch.segments() {
+                let offsets: Vec<_> =
+                    segment.records_from(segment.from()).map(|r| r.offset.0).collect();
+                assert!(offsets.windows(2).all(|pair| pair[0] + 1 == pair[1]));
+            }
+            sizes.push(batch.len());
+            copier.stage.commit(&batch, &copies(&batch)).unwrap();
+            assert_eq!(copier.stage.commit(&batch, &[]), Err(StageError::Stale));
+        }
+        assert!(sizes.iter().all(|size| *size <= 10), "{sizes:?}");
+        assert_eq!(sizes.iter().sum::<usize>(), 105);
+        let mut starts = assigned(&copier);
+        starts.sort_by_key(|start| start.0);
+        let begun = |partition| (partition, 0, StartedFrom::Beginning);
+        assert_eq!(starts, [begun(0), begun(1), begun(2)]);
+        let end = |partition, event: &StageEvent| {
+            matches!(event, StageEvent::EndOfPartition { partition: p, next }
+                if p.0 == partition && next.0 == 35)
+        };
+        copier.until(|copier| (0..3).all(|p| copier.events.iter().any(|event| end(p, event))));
+        shop.assert_once((0..3).flat_map(|p| texts(&format!("a{p}"), 35)));
+    }
+}
+
+#[tokio::test]
+async fn a_batch_that_is_not_committed_is_handed_out_again() {
+    for shop in Shop::all("again", 1).await {
+        shop.write(0, texts("a", 5));
+        let mut copier = shop.stage();
+        let first = copier.batch();
+        let second = copier.batch();
+        assert_eq!((first.len(), second.len()), (5, 5));
+        assert_eq!(copier.stage.commit(&first, &copies(&first)), Err(StageError::Stale));
+        copier.stage.commit(&second, &copies(&second)).unwrap();
+        shop.write(0, texts("b", 1));
+        assert_eq!(copier.batch().len(), 1);
+        drop(copier);
+        let mut copier = shop.stage();
+        copier.until(|copier| copier.copied == 1);
+        assert_eq!(assigned(&copier), [(0, 5, StartedFrom::Committed)]);
+        shop.assert_once(texts("a", 5).chain(texts("b", 1)));
+    }
+}
+
+#[tokio::test]
+async fn a_group_begins_where_it_is_told_and_a_crash_does_not_move_that() {
+    for mut shop in Shop::all("begins", 2).await {
+        shop.write(0, texts("old", 7));
+        shop.options.begin = BeginAt::End;
+        let mut copier = shop.stage();
+        copier.until(|copier| assigned(copier).len() == 2);
+        let mut starts = assigned(&copier);
+        starts.sort_by_key(|start| start.0);
+        let begun = StartedFrom::Beginning;
+        assert_eq!(starts, [(0, 7, begun), (1, 0, begun)]);
+        drop(copier);
+        shop.write(0, texts("new", 3));
+        shop.write(1, texts("other", 2));
+        let mut copier = shop.stage();
+        copier.until(|copier| copier.copied == 5);
+        shop.assert_once(texts("new", 3).chain(texts("other", 2)));
+    }
+}
+
+#[tokio::test]
+async fn positions_move_over_markers_and_aborted_records() {
+    let Some(shop) = Shop::shared("holes", 1).await else { return };
+    let producer: BaseProducer = ClientConfig::new()
+        .set("bootstrap.servers", &shop.kafka.brokers)
+        .set("transactional.id", &shop.options.input)
+        .create()
+        .unwrap();
+    producer.init_transactions(DEADLINE).unwrap();
+    let send = |payloads: &[&str]| {
+        producer.begin_transaction().unwrap();
+        for payload in payloads {
+            let record = BaseRecord::to(&shop.options.input).key("k").payload(*payload);
+            producer.send(record).ok().unwrap();
+        }
+        producer.flush(DEADLINE).unwrap();
+    };
+    send(&["a", "b"]);
+    producer.commit_transaction(DEADLINE).unwrap();
+    let mut copier = shop.stage();
+    copier.until(|copier| copier.copied == 2);
+    send(&["x", "y"]);
+    producer.abort_transaction(DEADLINE).unwrap();
+    // 0 1 and a marker, 3 4 and a marker: no record is handed out, but the end is committed.
+    let deadline = Instant::now() + DEADLINE;
+    while shop.committed(0) != Offset::Offset(6) {
+        copier.turn().unwrap();
+        assert!(Instant::now() < deadline);
+    }
+    send(&["c"]);
+    producer.commit_transaction(DEADLINE).unwrap();
+    copier.until(|copier| copier.copied == 3);
+    assert_eq!(gaps(&copier), []);
+    shop.assert_once(["a", "b", "c"].map(str::to_owned));
+}
+
+#[tokio::test]
+async fn a_committed_position_out_of_retention_is_declared() {
+    let Some(kafka) = Kafka::shared() else { return };
+    let (shop, cluster) = (Shop::on(kafka, "expired", 2).await, Cluster::of(kafka));
+    shop.write(0, texts("a", 5));
+    shop.write(1, texts("b", 5));
+    let mut copier = shop.stage();
+    copier.until(|copier| copier.copied == 10);
+    drop(copier);
+    shop.write(0, texts("lost", 10));
+    shop.write(0, texts("kept", 5));
+    let delete = async |before| {
+        let mut list = TopicPartitionList::new();
+        list.add_partition_offset(&shop.options.input, 0, Offset::Offset(before)).unwrap();
+        cluster.admin.delete_records(&list, &cluster.options).await.unwrap();
+    };
+    delete(15).await;
+    let mut copier = shop.stage();
+    copier.until(|copier| copier.copied == 5);
+    assert_eq!(gaps(&copier), [(0, 15, GapReason::Retention)]);
+    drop(copier);
+
+    // Nothing is left: the gap is declared, and its end is committed all the same.
+    shop.write(0, texts("lost again", 4));
+    delete(24).await;
+    let mut copier = shop.stage();
+    let deadline = Instant::now() + DEADLINE;
+    while shop.committed(0) != Offset::Offset(24) {
+        copier.turn().unwrap();
+        assert!(Instant::now() < deadline, "{:?}", copier.events);
+    }
+    assert_eq!(gaps(&copier), [(0, 24, GapReason::Retention)]);
+    drop(copier);
+    let mut copier = shop.stage();
+    copier.until(|copier| assigned(copier).len() == 2);
+    assert_eq!(gaps(&copier), []);
+    shop.assert_once(texts("a", 5).chain(texts("b", 5)).chain(texts("kept", 5)));
+}
+
+#[tokio::test]
+async fn a_reader_that_retention_overtakes_declares_a_gap() {
+    let Some(kafka) = Kafka::shared() else { return };
+    let (mut shop, cluster) = (Shop::on(kafka, "overtaken", 1).await, Cluster::of(kafka));
+    let large = |number| format!("{number} {}", "x".repeat(100_000));
+    shop.write(0, (0..60).map(large));
+    // Next to no reading ahead, so that the position stays behind.
+    for name in ["queued.min.messages", "queued.max.messages.kbytes"] {
+        shop.kafka.properties.insert(name.to_owned(), "1".to_owned());
+    }
+    shop.kafka.properties.insert("fetch.message.max.bytes".to_owned(), "1000".to_owned());
+    shop.options.batch.records = 1;
+    let mut copier = shop.stage();
+    copier.until(|copier| copier.copied > 0);
+    let mut list = TopicPartitionList::new();
+    list.add_partition_offset(&shop.options.input, 0, Offset::Offset(50)).unwrap();
+    cluster.admin.delete_records(&list, &cluster.options).await.unwrap();
+    let deadline = Instant::now() + DEADLINE;
+    while shop.committed(0) != Offset::Offset(60) {
+        copier.turn().unwrap();
+        assert!(Instant::now() < deadline, "{:?}", copier.events);
+    }
+    assert_eq!(gaps(&copier), [(0, 50, GapReason::Retention)]);
+    let output = shop.output();
+    assert!(output.values().all(|count| *count == 1) && output.len() < 60, "{}", output.len());
+    assert!((50..60).map(large).all(|text| output.contains_key(&text)));
+}
+
+#[tokio::test]
+async fn positions_of_a_topic_that_was_created_again_meanwhile_are_void() {
+    let Some(kafka) = Kafka::shared() else { return };
+    let (mut shop, cluster) = (Shop::on(kafka, "meanwhile", 1).await, Cluster::of(kafka));
+    shop.write(0, texts("old", 5));
+    let mut copier = shop.stage();
+    copier.until(|copier| copier.copied == 5);
+    drop(copier);
+    cluster.admin.delete_topics(&[&shop.options.input], &cluster.options).await.unwrap();
+    cluster.create(&shop.options.input, 1, &[]).await;
+    shop.producer =
+        ClientConfig::new().set("bootstrap.servers", &shop.kafka.brokers).create().unwrap();
+    shop.write(0, texts("new", 9));
+    let mut copier = shop.stage();
+    copier.until(|copier| copier.copied == 9);
+    // The cluster forgets them, but not at once.
+    let starts = assigned(&copier);
+    let void = [StartedFrom::Beginning, StartedFrom::Recreated];
+    assert!(void.iter().any(|from| starts == [(0, 0, *from)]), "{starts:?}");
+    shop.assert_once(texts("old", 5).chain(texts("new", 9)));
+}
+
+#[tokio::test]
+async fn a_partition_added_live_is_read_from_its_first_record() {
+    let Some(kafka) = Kafka::shared() else { return };
+    let (mut shop, cluster) = (Shop::on(kafka, "added", 1).await, Cluster::of(kafka));
+    shop.options.begin = BeginAt::End;
+    let mut copier = shop.stage();
+    copier.until(|copier| assigned(copier).len() == 1);
+    let input = &shop.options.input;
+    let grown = NewPartitions::new(input, 2);
+    cluster.admin.create_partitions(&[grown], &cluster.options).await.unwrap();
+    let partitions = || {
+        let metadata = cluster.admin.inner().fetch_metadata(Some(input), DEADLINE).unwrap();
+        metadata.topics()[0].partitions().len()
+    };
+    let deadline = Instant::now() + DEADLINE;
+    while partitions() < 2 {
+        assert!(Instant::now() < deadline, "the partition does not appear");
+    }
+    let producer: BaseProducer =
+        ClientConfig::new().set("bootstrap.servers", &shop.kafka.brokers).create().unwrap();
+    for text in texts("new", 3) {
+        let record = BaseRecord::to(input).key("k").payload(&text).partition(1);
+        producer.send(record).ok().unwrap();
+    }
+    producer.flush(DEADLINE).unwrap();
+    copier.until(|copier| copier.copied == 3);
+    assert!(assigned(&copier).contains(&(1, 0, StartedFrom::Added)), "{:?}", copier.events);
+    shop.assert_once(texts("new", 3));
+}
+
+#[tokio::test]
+async fn a_topic_created_again_is_told_and_read_from_its_start() {
+    let Some(kafka) = Kafka::shared() else { return };
+    let (mut shop, cluster) = (Shop::on(kafka, "anew", 2).await, Cluster::of(kafka));
+    shop.options.begin = BeginAt::End;
+    let mut copier = shop.stage();
+    copier.until(|copier| assigned(copier).len() == 2);
+    shop.write(0, texts("old", 5));
+    copier.until(|copier| copier.copied == 5);
+    cluster.admin.delete_topics(&[&shop.options.input], &cluster.options).await.unwrap();
+    // Long enough that the old position lies in the middle of the new topic.
+    cluster.create(&shop.options.input, 2, &[]).await;
+    shop.producer =
+        ClientConfig::new().set("bootstrap.servers", &shop.kafka.brokers).create().unwrap();
+    shop.write(0, texts("new", 9));
+    shop.write(1, texts("other", 2));
+    copier.until_event(|event| matches!(event, StageEvent::Recreated));
+    let told = |event: &StageEvent| matches!(event, StageEvent::Recreated);
+    let at = copier.events.iter().position(told).unwrap();
+    copier.events.drain(..=at);
+    let owed: Vec<_> = texts("old", 5).chain(texts("new", 9)).chain(texts("other", 2)).collect();
+    let deadline = Instant::now() + DEADLINE;
+    while owed.iter().any(|text| !shop.output().contains_key(text)) {
+        copier.turn().unwrap();
+        assert!(Instant::now() < deadline, "{:?}", copier.events);
+    }
+    let starts = assigned(&copier);
+    assert!(starts.contains(&(0, 0, StartedFrom::Recreated)), "{starts:?}");
+    assert!(starts.contains(&(1, 0, StartedFrom::Recreated)), "{starts:?}");
+    assert!(!copier.events.iter().any(told), "told once");
+    drop(copier);
+    // What is committed belongs to the new topic.
+    let mut copier = shop.stage();
+    copier.until(|copier| assigned(copier).len() == 2);
+    let mut starts = assigned(&copier);
+    starts.sort_by_key(|start| start.0);
+    assert_eq!(starts, [(0, 9, StartedFrom::Committed), (1, 2, StartedFrom::Committed)]);
+}
+
+#[tokio::test]
+async fn an_output_that_cannot_be_written_is_named() {
+    for shop in Shop::all("refused", 1).await {
+        shop.write(0, texts("a", 3));
+        let mut copier = shop.stage();
+        let batch = copier.batch();
+        let mut outputs = copies(&batch);
+        let large = NewRecord { payload: Some(vec![b'x'; 2_000_000].into()), ..outputs[1].clone() };
+        let good = std::mem::replace(&mut outputs[1], large);
+        let refused = copier.stage.commit(&batch, &outputs);
+        let expected = StageError::Refused { output: 1, reason: WriteError::TooLarge };
+        assert_eq!(refused, Err(expected));
+        outputs[1] = good;
+        copier.stage.commit(&batch, &outputs).unwrap();
+        shop.assert_once(texts("a", 3));
+    }
+}

@@ -1,0 +1,124 @@
+//! An object of an event, as a script holds it: a place in a shared body.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use hashbrown::HashMap;
+use rhai::{Dynamic, EvalAltResult};
+use tidewire_event::image::{Body, Document, Node, NodeKind};
+use tidewire_event::percent_decode;
+use tidewire_script::References;
+
+use crate::value::convert;
+
+/// The number of a name of a field, given once for all scripts of an engine.
+pub(crate) type NameId = u32;
+
+enum Source {
+    Body(Arc<Body>),
+    Document(Arc<Document>),
+}
+
+/// A body or document with what scripts have looked at.
+pub(crate) struct Image {
+    source: Source,
+    /// By place and name. A script that looks twice, or another, gets what was converted once.
+    seen: RefCell<HashMap<u64, Dynamic>>,
+    references: Rc<dyn References>,
+    /// Whether this is what was found behind a reference: then nothing more is behind its root.
+    is_behind: bool,
+}
+
+impl Image {
+    /// The body of the event.
+    pub(crate) fn of_event(body: Arc<Body>, references: Rc<dyn References>) -> Rc<Self> {
+        Rc::new(Self::new(Source::Body(body), references, false))
+    }
+
+    /// A document that no event holds.
+    pub(crate) fn of_document(document: Arc<Document>, references: Rc<dyn References>) -> Rc<Self> {
+        Rc::new(Self::new(Source::Document(document), references, false))
+    }
+
+    fn new(source: Source, references: Rc<dyn References>, is_behind: bool) -> Self {
+        Self { source, seen: RefCell::default(), references, is_behind }
+    }
+
+    fn document(&self) -> &Document {
+        match &self.source {
+            Source::Body(body) => body.document(),
+            Source::Document(document) => document,
+        }
+    }
+
+    fn behind(&self, object_type: &str, key: &str) -> Option<Rc<Self>> {
+        let document = self.references.image(object_type, key)?;
+        let references = Rc::clone(&self.references);
+        Some(Rc::new(Self::new(Source::Document(document), references, true)))
+    }
+}
+
+/// An object of an image. Read-only, and cheap to clone.
+#[derive(Clone)]
+pub(crate) struct Object {
+    image: Rc<Image>,
+    place: u32,
+}
+
+impl Object {
+    pub(crate) const fn new(image: Rc<Image>, place: u32) -> Self {
+        Self { image, place }
+    }
+
+    fn node(&self) -> Node<'_> {
+        self.image.document().node(self.place)
+    }
+
+    /// A field; null where the object has none of this name, not even behind the reference that it is.
+    pub(crate) fn member(&self, id: NameId, name: &str) -> Result<Dynamic, Box<EvalAltResult>> {
+        let slot = u64::from(self.place) << 32 | u64::from(id);
+        if let Some(value) = self.image.seen.borrow().get(&slot) {
+            return Ok(value.clone());
+        }
+        let value = match self.node().get(name) {
+            Some(node) => convert(&self.image, node)?,
+            None => self.behind(id, name)?,
+        };
+        self.image.seen.borrow_mut().insert(slot, value.clone());
+        Ok(value)
+    }
+
+    /// Follows the reference that this object is, if it is one.
+    fn behind(&self, id: NameId, name: &str) -> Result<Dynamic, Box<EvalAltResult>> {
+        if self.image.is_behind && self.place == 0 {
+            return Ok(Dynamic::UNIT);
+        }
+        let Some((object_type, key)) = self.refers_to() else { return Ok(Dynamic::UNIT) };
+        match self.image.behind(&object_type, &key) {
+            Some(image) => Self::new(image, 0).member(id, name),
+            None => Ok(Dynamic::UNIT),
+        }
+    }
+
+    /// Type and key, as the `self` link tells them: `.../<Type>/<key>`.
+    fn refers_to(&self) -> Option<(String, String)> {
+        let link = self.node().get("self")?.as_str()?;
+        let (before, key) = link.rsplit_once('/')?;
+        let (_, object_type) = before.rsplit_once('/')?;
+        let key = percent_decode(key).ok()?;
+        Some((object_type.to_owned(), key.into_owned()))
+    }
+
+    /// Whether both are the same object: by key where both have one, else by their bytes.
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        let (one, two) = (self.node(), other.node());
+        let key = |node: Node<'_>| {
+            node.get("key").filter(|key| key.kind() != NodeKind::Null).map(|key| key.raw().to_vec())
+        };
+        match (key(one), key(two)) {
+            (Some(one), Some(two)) => one == two,
+            _ => one.raw() == two.raw(),
+        }
+    }
+}

@@ -1,0 +1,68 @@
+//! A Rhai engine that has only what a script may use.
+
+use std::cell::Cell;
+use std::rc::Rc;
+use std::time::Duration;
+
+use rhai::packages::{
+    ArithmeticPackage, BasicArrayPackage, BasicFnPackage, BasicIteratorPackage, BasicMapPackage,
+    BasicMathPackage, BasicStringPackage, LogicPackage, MoreStringPackage, Package,
+};
+use rhai::{Dynamic, Engine, Token};
+
+use crate::ScriptLimits;
+use crate::helpers;
+use crate::object::Object;
+
+/// Words that are none here. Most have nothing behind them anyway; refused at compile time they have a
+/// place in the source.
+const REFUSED: [&str; 9] =
+    ["eval", "import", "export", "print", "debug", "Fn", "is_def_var", "is_def_fn", "global"];
+/// The clock is looked at once in so many operations (a power of two): a reading costs more than they do.
+const OPERATIONS_PER_LOOK: u64 = 64;
+
+/// How much CPU time the process, or the thread, has used.
+pub(crate) type Clock = Rc<dyn Fn() -> Duration>;
+
+/// Makes an engine. `deadline` is what the clock must not pass; it is set before each run.
+pub(crate) fn engine(limits: &ScriptLimits, clock: Clock, deadline: Rc<Cell<Duration>>) -> Engine {
+    let mut engine = Engine::new_raw();
+    // Without LanguageCorePackage, which can sleep and exit; without time, blobs and bit fields.
+    ArithmeticPackage::new().register_into_engine(&mut engine);
+    BasicStringPackage::new().register_into_engine(&mut engine);
+    BasicIteratorPackage::new().register_into_engine(&mut engine);
+    BasicFnPackage::new().register_into_engine(&mut engine);
+    LogicPackage::new().register_into_engine(&mut engine);
+    BasicMathPackage::new().register_into_engine(&mut engine);
+    BasicArrayPackage::new().register_into_engine(&mut engine);
+    BasicMapPackage::new().register_into_engine(&mut engine);
+    MoreStringPackage::new().register_into_engine(&mut engine);
+    for word in REFUSED {
+        engine.disable_symbol(word);
+    }
+    engine
+        .set_strict_variables(true)
+        .set_max_operations(limits.operations_max)
+        .set_max_string_size(limits.string_bytes_max)
+        .set_max_array_size(limits.array_max)
+        .set_max_map_size(limits.map_max)
+        .set_max_variables(limits.variables_max)
+        .set_max_functions(limits.functions_max)
+        .set_max_call_levels(limits.call_levels_max)
+        .set_max_expr_depths(limits.expression_depth_max, limits.expression_depth_max);
+    // `null`, as in every language that an author may come from; Rhai writes `()`.
+    #[expect(deprecated, reason = "Rhai marks as deprecated what may change between versions")]
+    engine.on_parse_token(|token, _, _| match token {
+        Token::Reserved(word) if word.as_str() == "null" => Token::Unit,
+        other => other,
+    });
+    // An element that is not there is null, like a field.
+    engine.on_invalid_array_index(|_, _, _| Ok(Dynamic::UNIT.into()));
+    engine.on_progress(move |operations| {
+        let is_over = operations & (OPERATIONS_PER_LOOK - 1) == 0 && clock() > deadline.get();
+        is_over.then_some(Dynamic::UNIT)
+    });
+    engine.register_type_with_name::<Object>("object");
+    helpers::register(&mut engine);
+    engine
+}

@@ -1,0 +1,321 @@
+//! When a script would have fired: a script over a range of the change topic, through the same workers,
+//! the same reading of records and the same rendering of messages as in the service. Nothing is written.
+//!
+//! It blocks, so it is for a thread of its own (`spawn_blocking`). It is bounded in records, matches and
+//! time, and the caller may stop it at each look at its progress.
+
+use std::ops::ControlFlow;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use thiserror::Error;
+use tidewire_event::{FrameId, NextOffset, ObjectKey, ObjectType, Operation, Position};
+use tidewire_log::{
+    HistoryAnswer, HistoryError, HistoryRequest, LogHistory, LogRecord, Segment, Stretch,
+};
+use tidewire_model::Model;
+use tidewire_sandbox::Workers;
+use tidewire_script::{Script, ScriptError, ScriptErrorKind as Kind};
+use tokio::runtime::Handle;
+
+use crate::change::Change;
+use crate::evaluate::message;
+
+/// Faults that a report holds; all are counted.
+const FAULTS_SHOWN_MAX: usize = 100;
+/// Between two tries while Kafka does not answer.
+const RETRY_INTERVAL: Duration = Duration::from_millis(250);
+
+/// How far a back-test goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BacktestLimits {
+    /// Most records that are read, of all tenants.
+    pub records_max: u64,
+    /// Most matches that are found.
+    pub matches_max: usize,
+    /// How long it may take.
+    pub time_max: Duration,
+}
+
+impl Default for BacktestLimits {
+    fn default() -> Self {
+        Self { records_max: 1_000_000, matches_max: 1_000, time_max: Duration::from_secs(300) }
+    }
+}
+
+/// How far it has come.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Progress {
+    /// Offsets of the range that are behind; holes count too.
+    pub done: u64,
+    /// Offsets of the whole range.
+    pub total: u64,
+    /// Records that were read.
+    pub records: u64,
+    /// Changes over which the script was run.
+    pub runs: u64,
+    /// How often it would have fired.
+    pub matches: u64,
+}
+
+/// One time that it would have fired.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Match {
+    /// The change: the `id` that the alert's message would have had.
+    pub id: FrameId,
+    /// The time of the change, in milliseconds since the Unix epoch; -1 where the record has none.
+    pub time_ms: i64,
+    /// The type of the changed object.
+    pub object_type: ObjectType,
+    /// Its key.
+    pub key: ObjectKey,
+    /// What happened to it.
+    pub operation: Operation,
+    /// The message.
+    pub message: String,
+}
+
+/// A run that went wrong.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fault {
+    /// The change.
+    pub id: FrameId,
+    /// What went wrong.
+    pub error: ScriptError,
+}
+
+/// Why it ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// The whole range was read.
+    Complete,
+    /// [`BacktestLimits::records_max`].
+    Records,
+    /// [`BacktestLimits::matches_max`].
+    Matches,
+    /// [`BacktestLimits::time_max`].
+    Time,
+    /// The caller said stop.
+    Stopped,
+}
+
+/// What a back-test found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Report {
+    /// When it would have fired, in the order of time.
+    pub matches: Vec<Match>,
+    /// The first runs that went wrong. In the service so many in a row disable a script; here they do not.
+    pub faults: Vec<Fault>,
+    /// How many went wrong.
+    pub faults_total: u64,
+    /// Records of the tenant that cannot be used.
+    pub poison: u64,
+    /// Offsets that retention took while it ran: nobody knows what was there.
+    pub missing: u64,
+    /// How far it came.
+    pub progress: Progress,
+    /// Why it ended.
+    pub ended: Ended,
+}
+
+/// Why there is no report.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum BacktestError {
+    /// Kafka does not answer.
+    #[error(transparent)]
+    History(#[from] HistoryError),
+    /// No process can run scripts.
+    #[error("no process can run scripts")]
+    Workers,
+}
+
+/// What a back-test needs of its surroundings.
+pub struct Backtest<'a> {
+    /// The script. Only changes of its tenant are looked at.
+    pub script: Arc<Script>,
+    /// The data model.
+    pub model: &'a Model,
+    /// The processes that run scripts.
+    pub workers: &'a Workers,
+    /// Where they are waited for.
+    pub runtime: &'a Handle,
+    /// How far it goes.
+    pub limits: BacktestLimits,
+    /// Changes before this moment (milliseconds since the Unix epoch) are passed over, also where the
+    /// cluster could not find their offset.
+    pub since_ms: Option<i64>,
+}
+
+impl Backtest<'_> {
+    /// Runs the script over the ranges. `look` is told of the progress after each piece of the log (about
+    /// 256 KiB) and at the end, and may break.
+    ///
+    /// # Errors
+    /// [`BacktestError`].
+    pub fn run(
+        &self,
+        stretches: &[Stretch],
+        history: &mut dyn LogHistory,
+        look: &mut dyn FnMut(&Progress) -> ControlFlow<()>,
+    ) -> Result<Report, BacktestError> {
+        let total = stretches.iter().map(|s| distance(s.from, s.to)).sum();
+        let mut report = Report {
+            matches: Vec::new(),
+            faults: Vec::new(),
+            faults_total: 0,
+            poison: 0,
+            missing: 0,
+            progress: Progress { total, ..Progress::default() },
+            ended: Ended::Complete,
+        };
+        let until = Instant::now() + self.limits.time_max;
+        for stretch in stretches {
+            let walked = self.walk(*stretch, history, look, until, &mut report)?;
+            if let ControlFlow::Break(ended) = walked {
+                report.ended = ended;
+                break;
+            }
+        }
+        report.matches.sort_by_key(|one| (one.time_ms, one.id.partition, one.id.offset));
+        // Told for the last time; there is nothing left to stop.
+        let _ = look(&report.progress);
+        Ok(report)
+    }
+
+    fn walk(
+        &self,
+        stretch: Stretch,
+        history: &mut dyn LogHistory,
+        look: &mut dyn FnMut(&Progress) -> ControlFlow<()>,
+        until: Instant,
+        report: &mut Report,
+    ) -> Result<ControlFlow<Ended>, BacktestError> {
+        let mut at = Position::at(stretch.from);
+        while at.next < stretch.to {
+            if Instant::now() >= until {
+                return Ok(ControlFlow::Break(Ended::Time));
+            }
+            let next = match ask(
+                history,
+                HistoryRequest { partition: stretch.partition, from: at },
+                until,
+            )? {
+                HistoryAnswer::Segment(segment) => {
+                    let over = self.over(&segment, stretch.to, until, report)?;
+                    if over.is_break() {
+                        return Ok(over);
+                    }
+                    segment.to()
+                }
+                HistoryAnswer::Gap { next, .. } => {
+                    // Cut off: what is left of the range is not there.
+                    let next = if next < at.next { stretch.to } else { next };
+                    report.missing += distance(at.next, next.min(stretch.to));
+                    Position::at(next)
+                }
+            };
+            // At the end of the log nothing more comes: what the range promised is a hole.
+            let next = if next.next <= at.next { Position::at(stretch.to) } else { next };
+            report.progress.done += distance(at.next, next.next.min(stretch.to));
+            at = next;
+            if look(&report.progress).is_break() {
+                return Ok(ControlFlow::Break(Ended::Stopped));
+            }
+        }
+        Ok(ControlFlow::Continue(()))
+    }
+
+    fn over(
+        &self,
+        segment: &Segment,
+        end: NextOffset,
+        until: Instant,
+        report: &mut Report,
+    ) -> Result<ControlFlow<Ended>, BacktestError> {
+        for record in segment.records_from(segment.from()) {
+            if record.offset.0 >= end.0 {
+                break;
+            }
+            if report.progress.records >= self.limits.records_max {
+                return Ok(ControlFlow::Break(Ended::Records));
+            }
+            report.progress.records += 1;
+            let Some(change) = self.wanted(&record, report) else { continue };
+            if Instant::now() >= until {
+                return Ok(ControlFlow::Break(Ended::Time));
+            }
+            self.evaluate(change, report)?;
+            if report.matches.len() >= self.limits.matches_max {
+                return Ok(ControlFlow::Break(Ended::Matches));
+            }
+        }
+        Ok(ControlFlow::Continue(()))
+    }
+
+    fn wanted(&self, record: &LogRecord<'_>, report: &mut Report) -> Option<Change> {
+        if self.since_ms.is_some_and(|since| record.timestamp_ms < since) {
+            return None;
+        }
+        let mut is_ours = false;
+        let change = Change::of(record, self.model, |tenant, object_type, operation| {
+            is_ours = tenant == self.script.tenant.as_str()
+                && self.script.record.is_triggered_by(object_type, operation);
+            if is_ours { vec![Arc::clone(&self.script)] } else { Vec::new() }
+        });
+        // Whose a record is that cannot be read so far is not known.
+        report.poison += u64::from(is_ours && change.is_err());
+        change.ok().flatten()
+    }
+
+    fn evaluate(&self, change: Change, report: &mut Report) -> Result<(), BacktestError> {
+        let evaluated =
+            self.runtime.block_on(self.workers.evaluate(&change.event, &change.scripts));
+        let results = evaluated.map_err(|_| BacktestError::Workers)?.results;
+        report.progress.runs += 1;
+        for result in results {
+            match message(&self.script, result) {
+                Ok(None) => {}
+                Ok(Some(message)) => {
+                    report.progress.matches += 1;
+                    report.matches.push(Match {
+                        id: change.id,
+                        time_ms: change.time_ms,
+                        object_type: change.event.object_type.clone(),
+                        key: change.key.clone(),
+                        operation: change.event.operation,
+                        message,
+                    });
+                }
+                Err(error) if error.kind == Kind::Unavailable => {
+                    return Err(BacktestError::Workers);
+                }
+                Err(error) => {
+                    report.faults_total += 1;
+                    if report.faults.len() < FAULTS_SHOWN_MAX {
+                        report.faults.push(Fault { id: change.id, error });
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Asks until there is an answer, or the time is over.
+fn ask(
+    history: &mut dyn LogHistory,
+    request: HistoryRequest,
+    until: Instant,
+) -> Result<HistoryAnswer, HistoryError> {
+    loop {
+        match history.read(request) {
+            Ok(answer) => return Ok(answer),
+            Err(error) if Instant::now() >= until => return Err(error),
+            Err(_) => std::thread::sleep(RETRY_INTERVAL),
+        }
+    }
+}
+
+fn distance(from: NextOffset, to: NextOffset) -> u64 {
+    u64::try_from(to.0 - from.0).unwrap_or(0)
+}

@@ -1,0 +1,112 @@
+//! Runs the scripts over the changes of a batch.
+//!
+//! As many changes at a time as there are workers; what fired comes in the order of the changes, and of
+//! the scripts' codes within a change. A run has no effect but its result, so a batch that is handed out
+//! again is evaluated again, and harms nobody.
+
+use std::sync::Arc;
+
+use futures_util::stream::{StreamExt as _, TryStreamExt as _};
+use tidewire_runtime::Clock;
+use tidewire_sandbox::Workers;
+use tidewire_script::{Outcome, Script, ScriptError, ScriptErrorKind as Kind};
+use tidewire_telemetry::AlertsMetrics;
+
+use crate::change::Change;
+use crate::scripts::Scripts;
+
+/// An alert that is to be written.
+#[derive(Debug)]
+pub(crate) struct Fired {
+    /// The change among those of the batch.
+    pub(crate) change: usize,
+    pub(crate) script: Arc<Script>,
+    pub(crate) message: String,
+}
+
+/// No process can run scripts now: the batch is to be tried again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("no process can run scripts now")]
+pub(crate) struct NoWorkers;
+
+pub(crate) struct Evaluator {
+    pub(crate) workers: Workers,
+    /// Changes at a time.
+    pub(crate) parallel: usize,
+    pub(crate) scripts: Arc<Scripts>,
+    pub(crate) metrics: AlertsMetrics,
+    pub(crate) clock: Clock,
+}
+
+impl Evaluator {
+    /// What fires over these changes.
+    pub(crate) async fn run(&self, changes: &[Change]) -> Result<Vec<Fired>, NoWorkers> {
+        futures_util::stream::iter(changes.iter().enumerate())
+            .map(|(index, change)| self.over(index, change))
+            .buffered(self.parallel.max(1))
+            .try_fold(Vec::new(), |mut all, fired| async move {
+                all.extend(fired);
+                Ok(all)
+            })
+            .await
+    }
+
+    async fn over(&self, index: usize, change: &Change) -> Result<Vec<Fired>, NoWorkers> {
+        let began = self.clock.now();
+        let mut fired = Vec::new();
+        let mut rest = change.scripts.as_slice();
+        while !rest.is_empty() {
+            let (now, later) = rest.split_at(self.scripts.per_call(&change.tenant).min(rest.len()));
+            rest = later;
+            // One may have been disabled since the batch was read.
+            let enabled = |script: &&Arc<Script>| self.scripts.is_enabled(script);
+            let now: Vec<Arc<Script>> = now.iter().filter(enabled).cloned().collect();
+            if now.is_empty() {
+                continue;
+            }
+            let evaluated =
+                self.workers.evaluate(&change.event, &now).await.map_err(|_| NoWorkers)?;
+            self.metrics.runs.add(now.len() as u64);
+            self.scripts.charge(&now, evaluated.cpu);
+            for (script, result) in now.into_iter().zip(evaluated.results) {
+                if let Some(message) = self.judge(&script, result)? {
+                    fired.push(Fired { change: index, script, message });
+                }
+            }
+        }
+        self.metrics.changes.inc();
+        self.metrics.evaluation_seconds.observe(self.clock.now().duration_since(began));
+        Ok(fired)
+    }
+
+    /// The message, if it fired and has one.
+    fn judge(
+        &self,
+        script: &Script,
+        result: Result<Outcome, ScriptError>,
+    ) -> Result<Option<String>, NoWorkers> {
+        let error = match message(script, result) {
+            Ok(message) => {
+                self.scripts.note(script, None);
+                return Ok(message);
+            }
+            Err(error) => error,
+        };
+        self.scripts.note(script, Some(&error));
+        if error.kind == Kind::Unavailable { Err(NoWorkers) } else { Ok(None) }
+    }
+}
+
+/// The message of a run, if it fired. One without a message is a fault of the script.
+pub(crate) fn message(
+    script: &Script,
+    result: Result<Outcome, ScriptError>,
+) -> Result<Option<String>, ScriptError> {
+    let outcome = result?;
+    if !outcome.fired {
+        return Ok(None);
+    }
+    let wrong =
+        |error: tidewire_script::MessageError| ScriptError::new(Kind::Message, error.to_string());
+    script.message(&outcome).map(Some).map_err(wrong)
+}

@@ -1,0 +1,153 @@
+//! When a script would have fired, on a log in memory, with real workers (the built binary).
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking, its helpers too")]
+
+use std::ops::ControlFlow;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::json;
+use tidewire_alerts::backtest::{Backtest, BacktestLimits, Ended, Progress, Report};
+use tidewire_event::{LeaderEpoch, NextOffset, Offset, Partition, Position, Tenant};
+use tidewire_log::{
+    GapReason, HistoryAnswer, HistoryError, HistoryRequest, LogHistory, LogRecord, SegmentBuilder,
+    Stretch,
+};
+use tidewire_model::Model;
+use tidewire_sandbox::{WORKER_ARGUMENT, WorkerOptions, Workers};
+use tidewire_script::{Script, ScriptErrorKind as Kind, ScriptRecord};
+
+/// Records in one answer.
+const PIECE: usize = 10;
+const HEADER: &[u8] = b"1;U;;none";
+
+/// One partition from `first` on; every other record is another tenant's.
+struct Log {
+    first: i64,
+    end: i64,
+    /// Calls that find nobody.
+    away: u32,
+}
+
+impl LogHistory for Log {
+    fn read(&mut self, request: HistoryRequest) -> Result<HistoryAnswer, HistoryError> {
+        if self.away > 0 {
+            self.away -= 1;
+            return Err(HistoryError::Unavailable("away".to_owned()));
+        }
+        let from = request.from.next.0;
+        if from < self.first {
+            let next = NextOffset(self.first);
+            return Ok(HistoryAnswer::Gap { next, reason: GapReason::Retention });
+        }
+        let mut builder = SegmentBuilder::new(request.partition, request.from.next);
+        let to = (from + i64::try_from(PIECE).unwrap()).min(self.end);
+        for offset in from..to {
+            let key = format!("{}/Voyage/1", if offset % 2 == 0 { "acme" } else { "other" });
+            let body = format!("{{\"new\":{{\"key\":1,\"speed\":{offset}}}}}");
+            builder.push(&LogRecord {
+                partition: request.partition,
+                offset: Offset(offset),
+                leader_epoch: LeaderEpoch::UNKNOWN,
+                timestamp_ms: 1000 - offset,
+                key: Some(key.as_bytes()),
+                header: Some(HEADER),
+                header_count: 1,
+                payload: Some(if offset == 6 { b"{" } else { body.as_bytes() }),
+            });
+        }
+        Ok(HistoryAnswer::Segment(builder.finish(Position::at(NextOffset(to)))))
+    }
+
+    fn reset(&mut self) {}
+}
+
+fn script(body: &str) -> Arc<Script> {
+    let record = json!({
+        "code": "c", "name": "n", "triggers": [{"objectType": "Voyage", "eventType": "U"}],
+        "scriptBody": body, "messageType": "String", "alertScriptMessage": "speed ?1",
+    });
+    let record = ScriptRecord::parse(record.to_string().as_bytes()).unwrap();
+    Arc::new(Script::new(Tenant::new("acme").unwrap(), 1, "a", 0, record))
+}
+
+/// The report, and how often there was a look.
+fn run(
+    body: &str,
+    mut log: Log,
+    limits: BacktestLimits,
+    since_ms: Option<i64>,
+    stop_at: u64,
+) -> (Report, Vec<Progress>) {
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let program = env!("CARGO_BIN_EXE_alerts").into();
+    let options = WorkerOptions::of(program, vec![WORKER_ARGUMENT.into()], 1);
+    let workers = runtime.block_on(Workers::start(options)).unwrap();
+    let model = Model::vms();
+    let (script, runtime) = (script(body), runtime.handle());
+    let backtest = Backtest { script, model: &model, workers: &workers, runtime, limits, since_ms };
+    let stretch = Stretch { partition: Partition(2), from: NextOffset(0), to: NextOffset(log.end) };
+    let mut looks = Vec::new();
+    let report = backtest.run(&[stretch], &mut log, &mut |progress| {
+        looks.push(*progress);
+        if progress.done >= stop_at { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    });
+    (report.unwrap(), looks)
+}
+
+const BODY: &str = r#"mapResultsForMessage["?1"] = dlpObject.speed; dlpObject.speed > 20"#;
+const ALL: u64 = u64::MAX;
+
+fn log() -> Log {
+    Log { first: 4, end: 40, away: 1 }
+}
+
+#[test]
+fn it_tells_when_it_would_have_fired() {
+    let (report, looks) = run(BODY, log(), BacktestLimits::default(), None, ALL);
+    assert_eq!((report.ended, report.missing, report.poison), (Ended::Complete, 4, 1));
+    let found: Vec<(String, i64, &str)> = report
+        .matches
+        .iter()
+        .map(|one| (one.id.to_string(), one.time_ms, one.message.as_str()))
+        .collect();
+    // In the order of time, which is not that of the log.
+    let expected: Vec<(String, i64, String)> = (11_i32..20)
+        .rev()
+        .map(|half| (half * 2, 1000 - i64::from(half * 2)))
+        .map(|(n, time)| (format!("2-{n}"), time, format!("speed {n}")))
+        .collect();
+    let expected: Vec<(String, i64, &str)> =
+        expected.iter().map(|(id, time, message)| (id.clone(), *time, message.as_str())).collect();
+    assert_eq!(found, expected);
+    let last = looks.last().unwrap();
+    assert_eq!((last.done, last.total, last.records, last.runs), (40, 40, 36, 17));
+    assert!(looks.len() > 3 && looks.is_sorted_by_key(|look| look.done), "{looks:?}");
+}
+
+#[test]
+fn it_stays_within_its_limits() {
+    let limits = BacktestLimits { records_max: 7, ..BacktestLimits::default() };
+    let (report, _) = run(BODY, log(), limits, None, ALL);
+    assert_eq!((report.ended, report.progress.records), (Ended::Records, 7));
+    let limits = BacktestLimits { matches_max: 3, ..BacktestLimits::default() };
+    let (report, _) = run(BODY, log(), limits, None, ALL);
+    assert_eq!((report.ended, report.matches.len()), (Ended::Matches, 3));
+    let limits = BacktestLimits { time_max: Duration::ZERO, ..BacktestLimits::default() };
+    let (report, _) = run(BODY, log(), limits, None, ALL);
+    assert_eq!((report.ended, report.progress.records), (Ended::Time, 0));
+    let (report, _) = run(BODY, log(), BacktestLimits::default(), None, 10);
+    assert_eq!(report.ended, Ended::Stopped);
+    // What is older than the moment is passed over: 1000 - offset is the time.
+    let (report, _) = run(BODY, log(), BacktestLimits::default(), Some(970), ALL);
+    assert_eq!(report.matches.len(), 5);
+}
+
+#[test]
+fn what_goes_wrong_is_told_and_harms_nobody() {
+    let (report, _) = run("loop {}", log(), BacktestLimits::default(), None, 20);
+    assert!(report.matches.is_empty() && report.faults_total > 3, "{report:?}");
+    let fault = report.faults.first().unwrap();
+    assert!(matches!(fault.error.kind, Kind::Operations | Kind::Deadline), "{fault:?}");
+    let (report, _) = run("true", log(), BacktestLimits::default(), None, 20);
+    assert_eq!(report.faults.first().unwrap().error.kind, Kind::Message, "?1 was never set");
+}
