@@ -144,10 +144,11 @@ fn it_stays_within_its_limits() {
 
 #[test]
 fn what_goes_wrong_is_told_and_harms_nobody() {
-    let (report, _) = run("loop {}", log(), BacktestLimits::default(), None, 20);
+    let (report, _) =
+        run(r#"let name = "?1"; loop {}"#, log(), BacktestLimits::default(), None, 20);
     assert!(report.matches.is_empty() && report.faults_total > 3, "{report:?}");
     let fault = report.faults.first().unwrap();
     assert!(matches!(fault.error.kind, Kind::Operations | Kind::Deadline), "{fault:?}");
-    let (report, _) = run("true", log(), BacktestLimits::default(), None, 20);
+    let (report, _) = run(r#"let name = "?1"; true"#, log(), BacktestLimits::default(), None, 20);
     assert_eq!(report.faults.first().unwrap().error.kind, Kind::Message, "?1 was never set");
 }

@@ -10,7 +10,6 @@ use std::time::{Duration, Instant};
 use rdkafka::TopicPartitionList;
 use rdkafka::config::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
-use rdkafka::error::KafkaError;
 use rdkafka::message::{Header, Message as _, OwnedHeaders};
 use rdkafka::producer::{FutureProducer, FutureRecord};
 use serde_json::{Value, json};
@@ -76,31 +75,6 @@ impl Bed {
             .set("enable.idempotence", "true")
             .set("linger.ms", "2");
         config.create().unwrap()
-    }
-
-    /// How many alerts stand in the topic that were written and never committed: those that a kill met in
-    /// an open transaction.
-    pub(crate) fn aborted(&self, committed: u64) -> u64 {
-        let consumer = reader(self, "read_uncommitted");
-        let marks = (0..ALERT_PARTITIONS)
-            .map(|partition| consumer.fetch_watermarks("alerts", partition, PATIENCE).unwrap().1);
-        let ends: Vec<i64> = marks.collect();
-        let mut at = vec![0; ends.len()];
-        let mut count = 0;
-        while at.iter().zip(&ends).any(|(at, end)| at < end) {
-            match consumer.poll(PATIENCE).expect("the next record in time") {
-                Ok(message) => {
-                    count += 1;
-                    at[usize::try_from(message.partition()).unwrap()] = message.offset() + 1;
-                }
-                Err(KafkaError::PartitionEOF(partition)) => {
-                    let partition = usize::try_from(partition).unwrap();
-                    at[partition] = ends[partition];
-                }
-                Err(error) => panic!("{error}"),
-            }
-        }
-        count - committed
     }
 
     /// Saves a script over updates of voyages, as the registry does.
@@ -177,7 +151,7 @@ fn reader(bed: &Bed, isolation: &str) -> BaseConsumer {
         .set("bootstrap.servers", bed.kafka.bootstrap())
         .set("group.id", "judge")
         .set("enable.auto.commit", "false")
-        .set("enable.partition.eof", "true")
+        .set("fetch.wait.max.ms", "5")
         .set("isolation.level", isolation);
     let consumer: BaseConsumer = config.create().unwrap();
     let mut from = TopicPartitionList::new();
@@ -188,7 +162,7 @@ fn reader(bed: &Bed, isolation: &str) -> BaseConsumer {
     consumer
 }
 
-/// Reads the alerts that are committed.
+/// Reads the alerts, each with how often it came.
 pub(crate) struct Alerts {
     seen: Arc<Seen>,
     reader: Option<JoinHandle<()>>,
@@ -203,17 +177,23 @@ struct Seen {
 }
 
 impl Alerts {
-    pub(crate) fn follow(bed: &Bed) -> Self {
-        let consumer = reader(bed, "read_committed");
+    /// Those that are committed.
+    pub(crate) fn committed(bed: &Bed) -> Self {
+        Self::follow(reader(bed, "read_committed"))
+    }
+
+    /// Those too that were written and never committed.
+    pub(crate) fn written(bed: &Bed) -> Self {
+        Self::follow(reader(bed, "read_uncommitted"))
+    }
+
+    fn follow(consumer: BaseConsumer) -> Self {
         let seen = Arc::<Seen>::default();
         let shared = Arc::clone(&seen);
         let reader = std::thread::spawn(move || {
             while !shared.stop.load(Ordering::SeqCst) {
-                let message = match consumer.poll(Duration::from_millis(100)) {
-                    None | Some(Err(KafkaError::PartitionEOF(_))) => continue,
-                    Some(message) => message.unwrap(),
-                };
-                let alert = alert(message.payload().unwrap());
+                let Some(message) = consumer.poll(Duration::from_millis(100)) else { continue };
+                let alert = alert(message.unwrap().payload().unwrap());
                 *shared.alerts.lock().unwrap().entry(alert).or_default() += 1;
                 shared.count.fetch_add(1, Ordering::SeqCst);
                 shared.grew.notify_all();
