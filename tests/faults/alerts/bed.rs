@@ -190,15 +190,18 @@ impl Alerts {
     fn follow(consumer: BaseConsumer) -> Self {
         let seen = Arc::<Seen>::default();
         let shared = Arc::clone(&seen);
-        let reader = std::thread::spawn(move || {
-            while !shared.stop.load(Ordering::SeqCst) {
-                let Some(message) = consumer.poll(Duration::from_millis(100)) else { continue };
-                let alert = alert(message.unwrap().payload().unwrap());
-                *shared.alerts.lock().unwrap().entry(alert).or_default() += 1;
-                shared.count.fetch_add(1, Ordering::SeqCst);
-                shared.grew.notify_all();
-            }
-        });
+        let named = std::thread::Builder::new().name("alerts-read".to_owned());
+        let reader = named
+            .spawn(move || {
+                while !shared.stop.load(Ordering::SeqCst) {
+                    let Some(message) = consumer.poll(Duration::from_millis(100)) else { continue };
+                    let alert = alert(message.unwrap().payload().unwrap());
+                    *shared.alerts.lock().unwrap().entry(alert).or_default() += 1;
+                    shared.count.fetch_add(1, Ordering::SeqCst);
+                    shared.grew.notify_all();
+                }
+            })
+            .unwrap();
         Self { seen, reader: Some(reader) }
     }
 
