@@ -109,3 +109,43 @@ async fn the_page_moves() {
     assert_eq!(seen["errors"], Value::Array(vec![]), "{seen}");
     assert!(seen["voyages"].as_u64().is_some_and(|voyages| voyages > 0), "{seen}");
 }
+
+/// Waits until an alert is shown, then until a script that is saved beside the page is.
+const ALERTS: &str = r##"
+const tab = await chromium.newPage();
+const errors = [];
+tab.on('pageerror', (error) => errors.push(String(error)));
+await tab.goto(args[0]);
+await tab.waitForFunction(() => document.querySelectorAll('#alert-scripts li[data-state=open]').length === 7,
+  null, { timeout: 30000 });
+await tab.waitForFunction(() => document.querySelectorAll('#alerts li').length > 2, null, { timeout: 60000 });
+const shown = await tab.$eval('#alerts li', (item) => [...item.children].map((part) => part.textContent));
+const counted = await tab.$$eval('#alert-scripts b', (all) => all.reduce((sum, one) => sum + Number(one.textContent), 0));
+const { execFileSync } = require('child_process');
+execFileSync(args[1], ['script', 'put', args[2], '--url', args[0]], { cwd: args[3] });
+await tab.waitForFunction(() => document.querySelectorAll('#alert-scripts li[data-state=open]').length === 8,
+  null, { timeout: 30000 });
+console.log(JSON.stringify({ errors, shown, counted, total: await tab.textContent('#alert-total') }));
+"##;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_page_shows_alerts() {
+    let Some(browser) = Browser::find().unwrap() else { return };
+    let service = dev("60");
+    let url = format!("http://{}", service.public());
+    let listed = tidewire(&service, &["script", "list", "--url", &url]);
+    assert_eq!(listed.lines().count(), 8, "seven samples and a headline: {listed}");
+    let script = service.folder().join("every-voyage.json");
+    let record = r#"{"name":"Every voyage","code":"every-voyage","scriptBody":"true",
+        "triggers":[{"objectType":"Voyage","eventType":"*"}],"alertScriptMessage":"changed"}"#;
+    std::fs::write(&script, record).unwrap();
+    let program = binary("tidewire").unwrap();
+    let [program, script, folder] = [program.as_path(), script.as_path(), service.folder()]
+        .map(|path| path.display().to_string());
+    let seen = browser.run(ALERTS, &[&url, &program, &script, &folder]).unwrap();
+    let seen: Value = serde_json::from_str(&seen).unwrap();
+    assert_eq!(seen["errors"], Value::Array(vec![]), "{seen}");
+    let shown = seen["shown"].as_array().unwrap();
+    assert!(shown.len() == 4 && shown.iter().all(|part| part != ""), "{seen}");
+    assert!(seen["counted"].as_u64().is_some_and(|counted| counted > 2), "{seen}");
+}

@@ -33,6 +33,7 @@ mod proxy;
 mod refusals;
 mod resumes;
 mod revocation;
+mod script_cli;
 mod sessions;
 mod slow;
 mod snapshots;

@@ -233,13 +233,14 @@ async fn start(
     if broker.is_some() && settings.gateway.alerts {
         alerts::save_samples(&kafka, settings, &tenant).await?;
     }
-    let public_url = wired.public_url.clone();
-    let more = capture.site().join(page::site(secret));
-    let running = wired.serve(settings, registry, more, tasks).await?;
+    // Before anybody is served: what is ready is all there.
     let alerts = match settings.gateway.alerts {
         true => Some(alerts::start(settings, &kafka, model, broker.as_deref()).await?),
         false => None,
     };
+    let public_url = wired.public_url.clone();
+    let more = capture.site().join(page::site(secret));
+    let running = wired.serve(settings, registry, more, tasks).await?;
     if args.rate > 0.0 {
         let sail = fleet::sail(capture.intake().clone(), tenant, args.seed, args.rate);
         let shutdown = tasks.shutdown().clone();
