@@ -286,13 +286,16 @@ impl Judge {
             if next < mark.next {
                 continue;
             }
-            let version = match self.pass(log, part, mark, next, |version| version >= first) {
+            // Without an epoch it may be of any version.
+            let is_vague = position.epoch == LeaderEpoch::UNKNOWN;
+            let may_be = |version: usize| is_vague || version >= first;
+            let version = match self.pass(log, part, mark, next, may_be) {
                 Ok(version) => version,
                 Err(Some((version, owed))) if self.conflates => {
                     self.merge(log, &owed);
                     version
                 }
-                Err(None) if mark.is_vague || position.epoch == LeaderEpoch::UNKNOWN => first,
+                Err(None) if mark.is_vague || is_vague => first,
                 Err(found) => {
                     return Err(format!(
                         "a cursor at {partition}-{next} of epoch {} covers what was not sent, at {mark:?}, cut at {:?}: {:?}",
