@@ -29,6 +29,9 @@ readonly PARTS=(
 
 has() { PATH=$PATH:/usr/sbin:/usr/local/sbin command -v "$1" >/dev/null; }
 
+# Either of the two that docker-compose.yml is written for.
+has_compose() { has docker-compose || docker compose version >/dev/null 2>&1; }
+
 has_venv() { python3 -c 'import venv, ensurepip' 2>/dev/null; }
 
 missing_packages() {
@@ -38,6 +41,7 @@ missing_packages() {
         has "$command" || echo "$package"
     done
     has_venv || printf '%s\n' python3 python3-venv
+    has_compose || echo docker-compose
 }
 
 as_root() {
@@ -84,6 +88,7 @@ for part in "${PARTS[@]}"; do
 done
 
 has_venv || lacking+=("python3 with venv (Debian: python3-venv): the Python client")
+has_compose || lacking+=("docker-compose (Debian: docker-compose): the compose file")
 
 for part in "${lacking[@]}"; do
     echo "SKIPPED: what needs $part"
