@@ -7,6 +7,11 @@ use tidewire_wire::error::Refusal;
 /// Most bytes of a query.
 const QUERY_BYTES_MAX: usize = 8 * 1024;
 
+/// Entries on a page that names no limit.
+const PAGE: usize = 100;
+/// Most entries on a page.
+const PAGE_MAX: usize = 1000;
+
 /// The values of a query, by name.
 #[derive(Debug)]
 pub(crate) struct Query(HashMap<&'static str, String>);
@@ -35,6 +40,13 @@ impl Query {
             }
         }
         Ok(Self(values))
+    }
+
+    /// How many entries a page may have: `limit`, or [`PAGE`].
+    pub(crate) fn limit(&self) -> Result<usize, Refusal> {
+        let Some(text) = self.get("limit") else { return Ok(PAGE) };
+        let limit = text.parse().ok().filter(|limit| (1..=PAGE_MAX).contains(limit));
+        limit.ok_or_else(|| Refusal::bad_request(format!("'limit' is from 1 to {PAGE_MAX}")))
     }
 
     pub(crate) fn get(&self, name: &str) -> Option<&str> {

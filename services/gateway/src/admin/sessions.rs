@@ -10,21 +10,9 @@ use super::query::Query;
 use crate::registry::{Opened, Registry, Wanted, shown};
 use crate::shared::Shared;
 
-/// Sockets on a page that names no limit.
-const PAGE: usize = 100;
-/// Most sockets on a page.
-const PAGE_MAX: usize = 1000;
-
 pub(super) fn list(shared: &Shared, access: &Access, query: &str) -> Result<Value, Refusal> {
     let query = Query::parse(query, &["tenant", "principal", "limit", "after"])?;
-    let limit = match query.get("limit") {
-        None => PAGE,
-        Some(text) => text
-            .parse()
-            .ok()
-            .filter(|limit| (1..=PAGE_MAX).contains(limit))
-            .ok_or_else(|| Refusal::bad_request(format!("'limit' is from 1 to {PAGE_MAX}")))?,
-    };
+    let limit = query.limit()?;
     let registry = &shared.registry;
     let after = match query.get("after") {
         None => None,

@@ -28,10 +28,6 @@ use crate::refused::reply;
 use crate::shared::{Shared, unix_ms};
 
 const PATH: &str = "/ws/rest/DLPAlertScript";
-/// Scripts on a page that names no limit.
-const PAGE: usize = 100;
-/// Most scripts on a page.
-const PAGE_MAX: usize = 1000;
 /// A page ends with the script that makes it so long.
 const PAGE_BYTES: usize = 4 * 1024 * 1024;
 /// Seconds after which a refused client may try again.
@@ -197,14 +193,7 @@ async fn found(shared: &Shared, asker: &Asker, id: &str) -> Result<Found, Refusa
 
 async fn list(shared: &Shared, asker: &Asker, query: &str) -> Result<Value, Refusal> {
     let query = Query::parse(query, &["limit", "after"])?;
-    let limit = match query.get("limit") {
-        None => PAGE,
-        Some(text) => text
-            .parse()
-            .ok()
-            .filter(|limit| (1..=PAGE_MAX).contains(limit))
-            .ok_or_else(|| Refusal::bad_request(format!("'limit' is from 1 to {PAGE_MAX}")))?,
-    };
+    let limit = query.limit()?;
     let all: Vec<Found> =
         shared.scripts.registry.read().of_tenant(&asker.principal.tenant).collect();
     let after = query.get("after");
