@@ -141,6 +141,12 @@ impl TypeRights {
         Ok(state.revision)
     }
 
+    /// What holds for a type that no role names.
+    #[must_use]
+    pub fn default_right(&self) -> DefaultRight {
+        self.lock().rules.default
+    }
+
     /// The revision of the rules in force.
     #[must_use]
     pub fn revision(&self) -> Revision {

@@ -15,7 +15,7 @@ use std::sync::Arc;
 
 use parking_lot::RwLock;
 use tidewire_event::{ObjectType, Tenant};
-use tidewire_rights::{PermissionClass, Principal};
+use tidewire_rights::{DefaultRight, Duty, PermissionClass, Principal};
 use tidewire_sandbox::WorkerOptions;
 use tidewire_script::{Applied, Found, Registry, Script, StoredError};
 use tidewire_telemetry::metrics::ControlOutcome;
@@ -101,8 +101,10 @@ impl Scripts {
         class: &PermissionClass,
         script: &Script,
     ) -> Result<(), Refusal> {
+        let is_author = || shared.verifier.roles().may(Duty::ScriptAuthor, principal);
+        let without_role = shared.rights.default_right() == DefaultRight::Open || is_author();
         // What costs nothing comes first.
-        judge::of_record(principal, class, script)?;
+        judge::of_record(principal, class, script, without_role)?;
         let fields = self.compiler.fields(script).await?;
         judge::of_fields(class, &shared.model, script, &fields)
     }

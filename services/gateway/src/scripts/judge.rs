@@ -1,6 +1,10 @@
-//! Who may subscribe to a script: whoever has its role, where it names one, and may read its triggers' types
-//! and everything that its source names, through all references. Else a script would be a way around
-//! rights.
+//! Who may subscribe to a script: whoever has its role and may read its triggers' types and everything that
+//! its source names, through all references. Else a script would be a way around rights.
+//!
+//! A script runs over every object of its types, and there are no rules for rows and single fields yet that
+//! could be asked of each alert. So where reading has to be granted (`rights.default` is `deny`), hearing a
+//! script has to be granted too, by its role: one without a role is for script authors alone. Where
+//! everybody of a tenant reads everything, a script may go without.
 
 use tidewire_event::ObjectType;
 use tidewire_model::Model;
@@ -8,7 +12,10 @@ use tidewire_rights::{PermissionClass, Principal};
 use tidewire_script::{Fields, Script};
 use tidewire_wire::error::Refusal;
 
-/// What the record alone tells.
+const NO_ROLE: &str = "the script names no role: it is for script authors alone, since this deployment grants \
+                       what may be read (rights.default is deny)";
+
+/// What the record alone tells. `without_role`: whether the principal may hear scripts that name no role.
 ///
 /// # Errors
 /// 403.
@@ -16,11 +23,15 @@ pub(super) fn of_record(
     principal: &Principal,
     class: &PermissionClass,
     script: &Script,
+    without_role: bool,
 ) -> Result<(), Refusal> {
-    if let Some(role) = script.record.role.as_deref()
-        && !principal.has_role(role)
-    {
-        return Err(Refusal::forbidden("the script is for a role that the token does not have"));
+    match script.record.role.as_deref() {
+        Some(role) if !principal.has_role(role) => {
+            let text = "the script is for a role that the token does not have";
+            return Err(Refusal::forbidden(text));
+        }
+        None if !without_role => return Err(Refusal::forbidden(NO_ROLE)),
+        _ => {}
     }
     for trigger in &script.record.triggers {
         if !class.may_read(trigger.object_type.as_str()) {

@@ -102,6 +102,27 @@ async fn save(replica: &Replica, token: &str, script: Value) {
     }
 }
 
+/// Opens a socket in both modes; `expected` is the status of the refusal.
+async fn check(replica: &Replica, code: &str, token: &str, expected: Option<u16>) {
+    for v1 in [false, true] {
+        let opened = try_open(replica, code, token, v1).await;
+        match (opened, expected) {
+            (Ok(mut socket), None) => is_open(&mut socket).await,
+            // A refusal of tidewire.v1 is an error and a close.
+            (Ok(mut socket), Some(status)) if v1 => {
+                let error = json(&mut socket).await;
+                assert_eq!(
+                    (&error["type"], &error["statusCode"]),
+                    (&json!("error"), &json!(status)),
+                    "{code}"
+                );
+            }
+            (Err(status), Some(expected)) if !v1 => assert_eq!(status, expected, "{code}"),
+            (opened, _) => panic!("{code} {v1}: {opened:?}"),
+        }
+    }
+}
+
 #[tokio::test]
 async fn who_may_open_one() {
     let tasks = Tasks::new(Shutdown::new());
@@ -146,23 +167,7 @@ async fn who_may_open_one() {
         ("open/x", &plain, Some(400)),
         ("open", &"x.y.z".to_owned(), Some(401)),
     ] {
-        for v1 in [false, true] {
-            let opened = try_open(&replica, code, token, v1).await;
-            match (opened, expected) {
-                (Ok(mut socket), None) => is_open(&mut socket).await,
-                // A refusal of tidewire.v1 is an error and a close.
-                (Ok(mut socket), Some(status)) if v1 => {
-                    let error = json(&mut socket).await;
-                    assert_eq!(
-                        (&error["type"], &error["statusCode"]),
-                        (&json!("error"), &json!(status)),
-                        "{code}"
-                    );
-                }
-                (Err(status), Some(expected)) if !v1 => assert_eq!(status, expected, "{code}"),
-                (opened, _) => panic!("{code} {v1}: {opened:?}"),
-            }
-        }
+        check(&replica, code, token, expected).await;
     }
     // On the plane of objects there are no alerts.
     let path = "GET /ws/rest/WebSocketObjectSubscription/DLPAlertScript/U/open/-";
@@ -175,6 +180,41 @@ async fn who_may_open_one() {
         Err(Error::Http(answer)) => assert_eq!(answer.status().as_u16(), 404),
         other => panic!("{other:?}"),
     }
+    replica.gateway.stop();
+}
+
+/// Where reading is granted type by type, a script is granted by its role.
+#[tokio::test]
+async fn without_a_role_a_script_is_for_authors_where_the_default_is_deny() {
+    let tasks = Tasks::new(Shutdown::new());
+    let mut world = Surroundings::new();
+    let read = [("reader".to_owned(), vec!["PortCall".to_owned()])];
+    world.rights = RightsOptions { read: read.into(), ..RightsOptions::default() };
+    let replica = Replica::start(&world, &tasks).await;
+    let author = author(&world, "demo");
+    save(&replica, &author, script("open")).await;
+    save(&replica, &author, with("desk", "role", "desk".into())).await;
+    let roles = |names: &[&str]| {
+        let names = names.iter().map(|name| (*name).to_owned()).collect();
+        world.token("demo", 1, |claims| claims.roles = names)
+    };
+    let (reader, desk) = (roles(&["reader"]), roles(&["desk"]));
+    let reading_desk = roles(&["reader", "desk"]);
+    let reading_author = roles(&["reader", "script-author"]);
+    for (code, token, expected) in [
+        ("open", &reader, Some(403)),
+        ("open", &reading_author, None),
+        // An author has to be able to read all the same.
+        ("open", &author, Some(403)),
+        ("desk", &desk, Some(403)),
+        ("desk", &reader, Some(403)),
+        ("desk", &reading_desk, None),
+    ] {
+        check(&replica, code, token, expected).await;
+    }
+    // What may not be heard is not seen in the registry either.
+    let list = call(replica.public, &format!("GET {PATH}"), Some(&reader), None).await;
+    assert_eq!(list, (200, json!({"scripts": [], "next": null})));
     replica.gateway.stop();
 }
 
