@@ -22,7 +22,7 @@ use tidewire_event::{FrameId, LeaderEpoch, NextOffset, Offset, Partition};
 pub use history::{
     HISTORY_SEGMENT_BYTES, HistoryAnswer, HistoryError, HistoryRequest, LogHistory, Stretch,
 };
-pub use memory::{MemoryLog, MemoryStage};
+pub use memory::{MemoryHistory, MemoryLog, MemoryStage};
 pub use segment::{Segment, SegmentBuilder};
 pub use stage::{Batch, BatchLimits, LogStage, StageError, StageEvent, StartedFrom};
 

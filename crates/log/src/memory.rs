@@ -11,7 +11,8 @@ use std::time::{Duration, Instant};
 use tidewire_event::{LeaderEpoch, NextOffset, Offset, Partition, Position};
 
 use crate::{
-    Batch, BatchLimits, GapReason, LogRecord, LogStage, NewRecord, SegmentBuilder, StageError,
+    Batch, BatchLimits, GapReason, HISTORY_SEGMENT_BYTES, HistoryAnswer, HistoryError,
+    HistoryRequest, LogHistory, LogRecord, LogStage, NewRecord, SegmentBuilder, StageError,
     StageEvent, StartedFrom,
 };
 
@@ -72,6 +73,12 @@ impl MemoryLog {
             serial: 0,
             events: VecDeque::new(),
         }
+    }
+
+    /// Reads the input wherever it is asked.
+    #[must_use]
+    pub fn history(&self) -> MemoryHistory {
+        MemoryHistory(self.clone())
     }
 
     /// Writes a record to a partition of the input; its offset. `None` if there is no such partition.
@@ -333,6 +340,37 @@ impl LogStage for MemoryStage {
         };
         self.positions.iter().filter_map(lag).collect()
     }
+}
+
+/// The input, as somebody reads it who is no member of the group.
+#[derive(Debug)]
+pub struct MemoryHistory(MemoryLog);
+
+impl LogHistory for MemoryHistory {
+    fn read(&mut self, request: HistoryRequest) -> Result<HistoryAnswer, HistoryError> {
+        let HistoryRequest { partition, from } = request;
+        let state = self.0.lock();
+        let no_partition =
+            || HistoryError::Unavailable(format!("there is no partition {partition}"));
+        let kept = state.kept(partition).ok_or_else(no_partition)?;
+        let low = kept.records.first_key_value().map_or(kept.end, |(offset, _)| *offset);
+        if from.next.0 < low {
+            let next = NextOffset(low);
+            return Ok(HistoryAnswer::Gap { next, reason: GapReason::Retention });
+        }
+        let mut builder = SegmentBuilder::new(partition, from.next);
+        for (offset, record) in kept.records.range(from.next.0..) {
+            if builder.bytes() >= HISTORY_SEGMENT_BYTES {
+                let to = Position::at(NextOffset(*offset));
+                return Ok(HistoryAnswer::Segment(builder.finish(to)));
+            }
+            builder.push(&lend(partition, *offset, record));
+        }
+        let to = Position::at(NextOffset(kept.end.max(from.next.0)));
+        Ok(HistoryAnswer::Segment(builder.finish(to)))
+    }
+
+    fn reset(&mut self) {}
 }
 
 impl Drop for MemoryStage {

@@ -257,9 +257,9 @@ impl Backtest<'_> {
             return None;
         }
         let mut is_ours = false;
-        let change = Change::of(record, self.model, |tenant, object_type, operation| {
-            is_ours = tenant == self.script.tenant.as_str()
-                && self.script.record.is_triggered_by(object_type, operation);
+        let change = Change::of(record, self.model, |key, header| {
+            is_ours = key.tenant == self.script.tenant.as_str()
+                && self.script.record.is_triggered_by(key.object_type, header.operation);
             if is_ours { vec![Arc::clone(&self.script)] } else { Vec::new() }
         });
         // Whose a record is that cannot be read so far is not known.

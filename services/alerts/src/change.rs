@@ -60,11 +60,12 @@ impl Poison {
 }
 
 impl Change {
-    /// Reads what is needed of a record, and no more. `None`: no script wants it.
+    /// Reads what is needed of a record, and no more: `triggered` tells the scripts that want it. `None`:
+    /// none does.
     pub(crate) fn of(
         record: &LogRecord<'_>,
         model: &Model,
-        triggered: impl FnOnce(&str, &str, Operation) -> Vec<Arc<Script>>,
+        triggered: impl FnOnce(&RecordKey<'_>, &RecordHeader<'_>) -> Vec<Arc<Script>>,
     ) -> Result<Option<Self>, Poison> {
         if record.header_count > 1 {
             return Err(RecordError::ManyHeaders.into());
@@ -72,7 +73,7 @@ impl Change {
         let key = RecordKey::parse(record.key.ok_or(RecordError::NoKey)?)?;
         let header = RecordHeader::of_record(record.header, record.payload.is_some())?;
         let object_key = object_key(&key, model)?;
-        let scripts = triggered(&key.tenant, key.object_type, header.operation);
+        let scripts = triggered(&key, &header);
         if scripts.is_empty() {
             return Ok(None);
         }

@@ -7,8 +7,8 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tidewire_event::Partition;
-use tidewire_log::{Batch, GapReason, LogRecord, LogStage, StageError, StageEvent};
+use tidewire_event::{Partition, RecordHeader, RecordKey};
+use tidewire_log::{Batch, GapReason, LogHistory, LogRecord, LogStage, StageError, StageEvent};
 use tidewire_model::Model;
 use tidewire_runtime::Shutdown;
 use tidewire_telemetry::AlertsMetrics;
@@ -20,6 +20,7 @@ use crate::change::{Change, Poison};
 use crate::evaluate::{Evaluator, NoWorkers};
 use crate::health::{Health, Part};
 use crate::outputs::{Outputs, refused};
+use crate::repeats::Repeats;
 use crate::scripts::Scripts;
 
 /// How long a poll waits: how soon a replica that has nothing to do sees that it is to stop.
@@ -40,6 +41,9 @@ pub trait PoisonSink: Send + Sync {
 
 pub(crate) struct Driver {
     pub(crate) stage: Box<dyn LogStage>,
+    /// What lies before the stage's positions.
+    pub(crate) history: Box<dyn LogHistory>,
+    pub(crate) repeats: Repeats,
     pub(crate) evaluator: Evaluator,
     pub(crate) model: Arc<Model>,
     pub(crate) scripts: Arc<Scripts>,
@@ -79,6 +83,7 @@ impl Driver {
     }
 
     fn batch(&mut self, batch: &Batch) -> Result<(), StageError> {
+        self.read_back(batch);
         let changes: Vec<Change> =
             batch.records().filter_map(|record| self.wanted(&record)).collect();
         self.metrics.records.add(batch.len() as u64);
@@ -103,10 +108,35 @@ impl Driver {
         self.commit(batch, outputs)
     }
 
-    /// The change, if a script wants it. Poison is counted and goes to quarantine.
-    fn wanted(&self, record: &LogRecord<'_>) -> Option<Change> {
-        let triggered = |tenant: &str, object_type: &str, operation| {
-            self.scripts.triggered(tenant, object_type, operation)
+    /// Finds out what stands before the records of partitions that are new here.
+    fn read_back(&mut self, batch: &Batch) {
+        let mut is_read = false;
+        for segment in batch.segments() {
+            let (partition, next) = (segment.partition(), segment.from());
+            if self.repeats.knows(partition) {
+                continue;
+            }
+            is_read = true;
+            if let Err(error) = self.repeats.read_back(&mut *self.history, partition, next) {
+                self.metrics.read_back_failed.inc();
+                warn!(partition = partition.0, %error,
+                    "what stands before the position is not known: changes published again may fire again");
+            }
+        }
+        if is_read {
+            self.history.reset();
+        }
+    }
+
+    /// The change, if a script wants it. Poison is counted and goes to quarantine, a repeat is counted.
+    fn wanted(&mut self, record: &LogRecord<'_>) -> Option<Change> {
+        let Self { scripts, repeats, metrics, .. } = self;
+        let triggered = |key: &RecordKey<'_>, header: &RecordHeader<'_>| {
+            if repeats.is_repeat(record, header) {
+                metrics.changes_repeated.inc();
+                return Vec::new();
+            }
+            scripts.triggered(&key.tenant, key.object_type, header.operation)
         };
         match Change::of(record, &self.model, triggered) {
             Ok(change) => change,
@@ -162,11 +192,13 @@ impl Driver {
             StageEvent::Idle | StageEvent::EndOfPartition { .. } | StageEvent::Batch(_) => {}
             StageEvent::Assigned { partition, next, from } => {
                 self.mine.insert(partition);
+                self.repeats.forget(partition);
                 let (partition, offset, from) = (partition.0, next.0, from.as_str());
                 info!(partition, offset, from, "a partition is this replica's");
             }
             StageEvent::Revoked { partition, lost } => {
                 self.mine.remove(&partition);
+                self.repeats.forget(partition);
                 self.metrics.lag_records.clear();
                 info!(partition = partition.0, lost, "a partition is another's");
             }

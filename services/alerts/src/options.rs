@@ -30,6 +30,8 @@ pub struct AlertsOptions {
     pub cpu_per_second: Duration,
     /// CPU time that a tenant can save up (`alerts.cpu_burst`).
     pub cpu_burst: Duration,
+    /// Records of a partition in which a change published again is known (`alerts.repeat_window`).
+    pub repeat_window: u32,
 }
 
 impl AlertsOptions {
@@ -41,6 +43,7 @@ impl AlertsOptions {
             faults_max: FAULTS_MAX,
             cpu_per_second: Duration::from_millis(500),
             cpu_burst: Duration::from_secs(5),
+            repeat_window: 10_000,
         }
     }
 
@@ -57,6 +60,7 @@ impl AlertsOptions {
             faults_max: alerts.faults_max,
             cpu_per_second: alerts.cpu_per_second,
             cpu_burst: alerts.cpu_burst,
+            repeat_window: alerts.repeat_window,
         })
     }
 }

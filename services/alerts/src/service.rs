@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use anyhow::Context as _;
 use tidewire_event::Tenant;
 use tidewire_http::Site;
-use tidewire_log::{LogStage, LogWriter};
+use tidewire_log::{LogHistory, LogStage, LogWriter};
 use tidewire_model::Model;
 use tidewire_runtime::{Clock, Shutdown, Tasks};
 use tidewire_sandbox::Workers;
@@ -22,14 +22,23 @@ use crate::control::{ControlTopic, Follower};
 use crate::driver::{Driver, PoisonSink};
 use crate::evaluate::Evaluator;
 use crate::health::{self, Health};
+use crate::repeats::Repeats;
 use crate::scripts::{LastError, Scripts};
 use crate::{AlertsOptions, states};
 
 /// How often the driver looks whether the control topic was read.
 const LOOK_INTERVAL: Duration = Duration::from_millis(10);
 
-/// Makes the stage, once the control topic was read.
-pub type StageFactory = Box<dyn FnOnce() -> anyhow::Result<Box<dyn LogStage>> + Send>;
+/// The change topic and what is written of it.
+pub struct Input {
+    /// Reads it, as a member of the group, and writes alerts.
+    pub stage: Box<dyn LogStage>,
+    /// Reads what lies before the group's positions.
+    pub history: Box<dyn LogHistory>,
+}
+
+/// Makes the input, once the control topic was read.
+pub type InputFactory = Box<dyn FnOnce() -> anyhow::Result<Input> + Send>;
 
 /// What the service is put together from.
 pub struct AlertsParts {
@@ -40,7 +49,7 @@ pub struct AlertsParts {
     /// Where scripts come from.
     pub control: ControlTopic,
     /// Where changes come from and alerts go.
-    pub stage: StageFactory,
+    pub input: InputFactory,
     /// Where records go that cannot be used.
     pub poison: Arc<dyn PoisonSink>,
     /// What is counted.
@@ -72,7 +81,7 @@ impl Alerts {
     /// # Errors
     /// A worker or a thread that cannot be started.
     pub async fn start(parts: AlertsParts) -> anyhow::Result<Self> {
-        let AlertsParts { options, model, control, stage, poison, metrics, common, clock } = parts;
+        let AlertsParts { options, model, control, input, poison, metrics, common, clock } = parts;
         let workers = Workers::start(options.workers.clone()).await;
         let workers = workers.context("script workers cannot be started")?;
         let health = Arc::new(Health::default());
@@ -96,7 +105,7 @@ impl Alerts {
             metrics: metrics.clone(),
             clock,
         };
-        alerts.drive(stage, evaluator, model, poison, metrics)?;
+        alerts.drive(input, options.repeat_window, evaluator, model, poison, metrics)?;
         Ok(alerts)
     }
 
@@ -122,7 +131,8 @@ impl Alerts {
 
     fn drive(
         &self,
-        stage: StageFactory,
+        input: InputFactory,
+        repeat_window: u32,
         evaluator: Evaluator,
         model: Arc<Model>,
         poison: Arc<dyn PoisonSink>,
@@ -137,11 +147,13 @@ impl Alerts {
                 }
                 std::thread::sleep(LOOK_INTERVAL);
             }
-            let stage = stage()?;
+            let Input { stage, history } = input()?;
             health.set_reading();
             let (mine, look_at) = (BTreeSet::new(), Instant::now());
             let driver = Driver {
                 stage,
+                history,
+                repeats: Repeats::new(repeat_window),
                 evaluator,
                 model,
                 scripts,

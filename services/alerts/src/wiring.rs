@@ -11,9 +11,9 @@ use tidewire_assembly::{
 use tidewire_config::Settings;
 use tidewire_http::{Server, ServerHandle};
 use tidewire_kafka::{
-    EmbeddedBroker, KafkaOptions, PoisonRecord, Quarantine, Reader, Stage, StartAt, Writer,
+    EmbeddedBroker, History, KafkaOptions, PoisonRecord, Quarantine, Reader, Stage, StartAt, Writer,
 };
-use tidewire_log::{LogRecord, LogStage};
+use tidewire_log::LogRecord;
 use tidewire_model::Model;
 use tidewire_runtime::{Clock, Exit, Shutdown, Signals, Tasks};
 use tidewire_telemetry::{AlertsMetrics, Registry};
@@ -23,7 +23,7 @@ use tracing::{error, info, warn};
 use crate::control::ControlTopic;
 use crate::driver::PoisonSink;
 use crate::options::{AlertsOptions, stage_options};
-use crate::service::{Alerts, AlertsParts};
+use crate::service::{Alerts, AlertsParts, Input};
 
 /// How long the batch at hand may take when the service is told to stop; keep it below the grace period of
 /// the orchestrator.
@@ -59,11 +59,16 @@ pub async fn wire(
         writer: Arc::new(Writer::start(kafka, &names.control_topic)?),
     };
     let (kafka, stage) = (kafka.clone(), stage_options(settings));
+    let changes = names.changes_topic.clone();
+    let input = move || {
+        let stage = Box::new(Stage::start(&kafka, stage)?);
+        Ok(Input { stage, history: Box::new(History::new(&kafka, &changes)?) })
+    };
     Alerts::start(AlertsParts {
         options: AlertsOptions::of(settings)?,
         model,
         control,
-        stage: Box::new(move || Ok(Box::new(Stage::start(&kafka, stage)?) as Box<dyn LogStage>)),
+        input: Box::new(input),
         poison: Arc::new(ToQuarantine { quarantine, topic: names.changes_topic.clone() }),
         metrics: AlertsMetrics::register(registry)?,
         common: common_metrics(registry)?,

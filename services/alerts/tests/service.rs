@@ -104,6 +104,42 @@ async fn what_was_not_committed_is_done_again_and_shows_once() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_change_published_again_fires_once_whoever_reads_it() {
+    let mut world = World::new(1);
+    world.batch = BatchLimits { records: 3, ..BatchLimits::default() };
+    world.save("acme", 1, "always", "true");
+    let publish = |key: u64, version: &str, change_id: &str| {
+        let header = format!("1;U;{version};none;;{change_id}");
+        let body = format!("{{\"new\":{{\"key\":{key}}}}}");
+        world.write(0, &format!("acme/Voyage/{key}"), &header, &body);
+    };
+    publish(1, "", "a");
+    publish(1, "", "a");
+    publish(2, "", "a");
+    publish(1, "e:7", "b");
+    publish(1, "e:7", "");
+    // Nothing tells these apart.
+    publish(3, "", "");
+    publish(3, "", "");
+    world.log.fail_next(StageError::Aborted("a broker went".to_owned()));
+    let running = world.start().await;
+    assert!(world.log.drained_within(LONG));
+    let fired = || alerts(&world.log).into_iter().map(|(_, id, _)| id).collect::<Vec<_>>();
+    assert_eq!(fired(), ["0-0", "0-2", "0-3", "0-5", "0-6"]);
+    until("two are counted", || world.metrics.changes_repeated.get() >= 2).await;
+    running.drain(DRAIN).await;
+    // The next owner reads back what it has not seen.
+    publish(1, "", "a");
+    publish(1, "e:7", "c");
+    publish(2, "", "d");
+    let next = world.start().await;
+    assert!(world.log.drained_within(LONG));
+    assert_eq!(fired(), ["0-0", "0-2", "0-3", "0-5", "0-6", "0-9"]);
+    assert_eq!(world.metrics.read_back_failed.get(), 0);
+    next.drain(DRAIN).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_cannot_be_written_is_mended_or_left_out() {
     let world = World::new(1);
     world.save("acme", 1, "a", "true");

@@ -27,6 +27,7 @@ pub struct Alerts {
     pub faults_max: u32,
     pub cpu_per_second: Duration,
     pub cpu_burst: Duration,
+    pub repeat_window: u32,
     pub instance: Option<String>,
     pub session_timeout: Duration,
 }
@@ -48,6 +49,7 @@ pub(super) fn alerts(r: &Reader) -> Alerts {
         faults_max: r.number("alerts.faults_max", 1..=1_000_000),
         cpu_per_second: r.duration("alerts.cpu_per_second", ms(1)..=seconds(60)),
         cpu_burst: r.duration("alerts.cpu_burst", ms(1)..=seconds(3600)),
+        repeat_window: r.number("alerts.repeat_window", 0..=1_000_000),
         instance: instance(r),
         session_timeout: r.duration("alerts.session_timeout", seconds(1)..=seconds(300)),
     }

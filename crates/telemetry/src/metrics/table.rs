@@ -115,6 +115,8 @@ metrics! {
     AlertsMetrics("alerts") {
         records: Counter = "tidewire_alerts_records_total", "Records of the change topic read; those that come again count again.";
         changes: Counter = "tidewire_alerts_changes_total", "Changes over which scripts were run.";
+        changes_repeated: Counter = "tidewire_alerts_changes_repeated_total", "Changes published again, over which no script was run.";
+        read_back_failed: Counter = "tidewire_alerts_read_back_failed_total", "Partitions that were begun without knowing the changes before: one published again may have fired again.";
         runs: Counter = "tidewire_alerts_runs_total", "Runs of scripts.";
         fired: Counter = "tidewire_alerts_fired_total", "Alerts that are committed.";
         script_faults: CounterBy<ScriptFault> = "tidewire_alerts_script_faults_total", "Runs of scripts that went wrong.";

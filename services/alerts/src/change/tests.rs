@@ -36,9 +36,9 @@ fn read(
     payload: Option<&[u8]>,
 ) -> (Result<Option<Change>, Poison>, bool) {
     let asked = Cell::new(false);
-    let change = Change::of(&record(key, header, payload), &Model::vms(), |_, kind, operation| {
+    let change = Change::of(&record(key, header, payload), &Model::vms(), |key, header| {
         asked.set(true);
-        let is_it = kind == "Voyage" && operation != Operation::Create;
+        let is_it = key.object_type == "Voyage" && header.operation != Operation::Create;
         if is_it { vec![script()] } else { Vec::new() }
     });
     (change, asked.get())
@@ -90,6 +90,6 @@ fn poison_is_named_by_its_part() {
     }
     let mut two = record(key, Some(SOUND), body);
     two.header_count = 2;
-    let change = Change::of(&two, &Model::vms(), |_, _, _| Vec::new());
+    let change = Change::of(&two, &Model::vms(), |_, _| Vec::new());
     assert_eq!(change.err().map(|p| p.part), Some(PoisonReason::Header));
 }

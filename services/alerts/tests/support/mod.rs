@@ -8,11 +8,11 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use parking_lot::Mutex;
 use serde_json::json;
-use tidewire_alerts::{Alerts, AlertsOptions, AlertsParts, ControlTopic, PoisonSink};
+use tidewire_alerts::{Alerts, AlertsOptions, AlertsParts, ControlTopic, Input, PoisonSink};
 use tidewire_event::{FrameId, LeaderEpoch, NextOffset, Offset, Partition, Tenant};
 use tidewire_log::{
-    BatchLimits, BoxFuture, LogEvent, LogReader, LogRecord, LogStage, LogWriter, MemoryLog,
-    NewRecord, WriteError,
+    BatchLimits, BoxFuture, LogEvent, LogReader, LogRecord, LogWriter, MemoryLog, NewRecord,
+    WriteError,
 };
 use tidewire_model::Model;
 use tidewire_runtime::Clock;
@@ -180,7 +180,10 @@ impl World {
                 reader: self.control.reader(),
                 writer: Arc::new(self.control.clone()),
             },
-            stage: Box::new(move || Ok(Box::new(log.stage(batch)) as Box<dyn LogStage>)),
+            input: Box::new(move || {
+                let (stage, history) = (Box::new(log.stage(batch)), Box::new(log.history()));
+                Ok(Input { stage, history })
+            }),
             poison: Arc::clone(&self.poison) as Arc<dyn PoisonSink>,
             metrics: self.metrics.clone(),
             common: self.common.clone(),
