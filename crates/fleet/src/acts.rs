@@ -2,6 +2,7 @@
 
 use rand::RngExt;
 
+use crate::mishaps::ACTS_BETWEEN;
 use crate::names::{COMMENTS, GRADES};
 use crate::render::usual_price;
 use crate::state::{BunkerLine, BunkerOrder, EventLog, Id, Kind, Reason, Status};
@@ -19,6 +20,11 @@ impl Fleet {
             self.plan_voyage();
             return;
         };
+        self.calm_acts = self.calm_acts.saturating_sub(1);
+        if self.calm_acts == 0 && self.mishap() {
+            self.calm_acts = ACTS_BETWEEN;
+            return;
+        }
         if self.chance(25) && self.plan_voyage() {
             return;
         }
@@ -45,13 +51,13 @@ impl Fleet {
     }
 
     /// The first port call that the ship has not left.
-    fn current_call(&self, voyage: u64) -> Option<u64> {
+    pub(crate) fn current_call(&self, voyage: u64) -> Option<u64> {
         let voyage = self.world.voyage(voyage)?;
         self.world.calls_of(voyage).find(|call| !call.departure.is_fact).map(|call| call.key)
     }
 
     /// The calls of a voyage from `call` on.
-    fn calls_from(&self, voyage: u64, call: u64) -> Vec<u64> {
+    pub(crate) fn calls_from(&self, voyage: u64, call: u64) -> Vec<u64> {
         let calls = self.world.voyage(voyage).map(|voyage| voyage.calls.clone());
         calls.unwrap_or_default().into_iter().skip_while(|key| *key != call).collect()
     }
@@ -170,7 +176,7 @@ impl Fleet {
         }
     }
 
-    fn new_order(&mut self, voyage: u64, mut calls: Vec<u64>) {
+    pub(crate) fn new_order(&mut self, voyage: u64, mut calls: Vec<u64>) {
         calls.truncate(2);
         let supplier = self.rng.random_range(0..3);
         let call = self.pick(&calls).and_then(|key| self.world.calls.get(&key));

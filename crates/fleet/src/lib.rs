@@ -15,6 +15,7 @@
 mod acts;
 mod change;
 mod ending;
+mod mishaps;
 mod names;
 mod planning;
 mod render;
@@ -76,6 +77,9 @@ pub struct Fleet {
     actor: u64,
     next_key: u64,
     next_version: u128,
+    /// Acts until the next mishap, and which comes next.
+    calm_acts: u32,
+    next_mishap: usize,
     epoch: String,
     self_base: String,
     now_ms: i64,
@@ -98,6 +102,8 @@ impl Fleet {
             actor,
             next_key,
             next_version: 1,
+            calm_acts: mishaps::ACTS_BETWEEN,
+            next_mishap: 0,
             epoch: format!("fleet-{seed}-{start_ms}"),
             self_base: SELF_BASE.to_owned(),
             now_ms: start_ms,

@@ -9,6 +9,7 @@
 use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use tidewire_event::image::{Body, BodyLimits};
@@ -28,8 +29,8 @@ struct Bench {
 
 impl Bench {
     fn new() -> Self {
-        let start = std::time::Instant::now();
-        let engine = RhaiEngine::new(ScriptLimits::default(), Rc::new(move || start.elapsed()));
+        // Time is not what is looked at here, and a busy machine must not matter.
+        let engine = RhaiEngine::new(ScriptLimits::default(), Rc::new(|| Duration::ZERO));
         Self { engine, references: Rc::new(NoReferences) }
     }
 
@@ -243,10 +244,12 @@ fn result_changed() {
     check("result-changed", "{}", "{}", None);
 }
 
-/// Each sample fires on the simulated fleet now and then, and none ever fails.
+/// Each sample fires on the simulated fleet soon, and again and again, and none ever fails.
 #[test]
 fn samples_fire_on_the_fleet() {
     const CHANGES: usize = 20_000;
+    /// Two minutes of `tidewire dev`.
+    const SOON: usize = 600;
     let mut bench = Bench::new();
     let samples: Vec<(Script, Compiled)> = ScriptRecord::samples()
         .into_iter()
@@ -255,10 +258,10 @@ fn samples_fire_on_the_fleet() {
             (Script::new(Tenant::new("demo").unwrap(), 1, "1", 0, record), compiled)
         })
         .collect();
-    let mut fired: BTreeMap<String, usize> = BTreeMap::new();
+    let mut fired: BTreeMap<String, (usize, usize)> = BTreeMap::new();
     let mut now = 1_790_000_000_000;
     let mut fleet = Fleet::new(7, now, &Tenant::new("demo").unwrap());
-    for _ in 0..CHANGES {
+    for number in 0..CHANGES {
         now += 1_000;
         let change = fleet.next(now);
         let image = |image: &Option<serde_json::Value>| {
@@ -274,13 +277,15 @@ fn samples_fire_on_the_fleet() {
             let outcome = outcome.unwrap_or_else(|e| panic!("{}: {e}", script.code()));
             if outcome.fired {
                 script.message(&outcome).unwrap_or_else(|e| panic!("{}: {e}", script.code()));
-                *fired.entry(script.code().to_owned()).or_default() += 1;
+                fired.entry(script.code().to_owned()).or_insert((number, 0)).1 += 1;
             }
         }
     }
-    println!("of {CHANGES} changes fired: {fired:?}");
+    println!("of {CHANGES} changes fired, at first and how often: {fired:?}");
     for (script, _) in &samples {
-        assert!(fired.contains_key(script.code()), "{} never fired: {fired:?}", script.code());
+        let is_lively =
+            fired.get(script.code()).is_some_and(|(first, count)| *first < SOON && *count > 50);
+        assert!(is_lively, "{} fires too rarely: {fired:?}", script.code());
     }
 }
 
