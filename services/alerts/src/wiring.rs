@@ -16,7 +16,7 @@ use tidewire_kafka::{
 use tidewire_log::LogRecord;
 use tidewire_model::Model;
 use tidewire_runtime::{Clock, Exit, Shutdown, Signals, Tasks};
-use tidewire_telemetry::{AlertsMetrics, Registry};
+use tidewire_telemetry::{AlertsMetrics, CommonMetrics, Registry};
 use tokio::time::{Instant, sleep, timeout};
 use tracing::{error, info, warn};
 
@@ -33,14 +33,15 @@ const LINGER: Duration = Duration::from_secs(3);
 /// How often the start looks whether the control topic was read.
 const LOOK: Duration = Duration::from_millis(20);
 
-/// Builds a replica of a configuration that was checked. `embedded` is given where the cluster is the
-/// embedded broker.
+/// Builds a replica of a configuration that was checked. What every service counts goes to `common`, the
+/// rest is registered. `embedded` is given where the cluster is the embedded broker.
 ///
 /// # Errors
 /// Topics that are not as they must be; a client, worker or thread that cannot be started.
 pub async fn wire(
     settings: &Settings,
     registry: &Registry,
+    common: CommonMetrics,
     kafka: &KafkaOptions,
     model: Arc<Model>,
     embedded: Option<&EmbeddedBroker>,
@@ -71,7 +72,7 @@ pub async fn wire(
         input: Box::new(input),
         poison: Arc::new(ToQuarantine { quarantine, topic: names.changes_topic.clone() }),
         metrics: AlertsMetrics::register(registry)?,
-        common: common_metrics(registry)?,
+        common,
         clock: Clock::system(),
     })
     .await
@@ -137,7 +138,8 @@ async fn start(settings: &Settings, registry: &Registry) -> Result<Running, Star
     let (model, kafka) = check_without_tokens(settings, "tidewire-alerts")?;
     let internal = Server::bind(internal_server(settings)).await;
     let internal = internal.map_err(anyhow::Error::new)?;
-    let alerts = wire(settings, registry, &kafka, model, None).await?;
+    let common = common_metrics(registry)?;
+    let alerts = wire(settings, registry, common, &kafka, model, None).await?;
     let tasks = Tasks::new(Shutdown::new());
     let address = internal.local_addr();
     let site = alerts.internal_site(registry);

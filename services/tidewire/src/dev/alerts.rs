@@ -13,7 +13,7 @@ use tidewire_kafka::{EmbeddedBroker, KafkaOptions, Writer};
 use tidewire_log::{LogWriter as _, NewRecord};
 use tidewire_model::Model;
 use tidewire_script::{Script, ScriptRecord};
-use tidewire_telemetry::Registry;
+use tidewire_telemetry::{CommonMetrics, Registry};
 
 /// Who has saved the sample scripts.
 const AUTHOR: &str = "tidewire dev";
@@ -40,15 +40,16 @@ pub(super) async fn save_samples(
     Ok(())
 }
 
-/// Starts the service. Its metrics stand in a registry of their own, since it counts some that the gateway
-/// counts too.
+/// Starts the service. What every service counts, the gateway counts here.
 pub(super) async fn start(
     settings: &Settings,
+    registry: &Registry,
     kafka: &KafkaOptions,
     model: Arc<Model>,
     broker: Option<&EmbeddedBroker>,
 ) -> anyhow::Result<Alerts> {
-    tidewire_alerts::wiring::wire(settings, &Registry::new(), kafka, model, broker).await
+    let common = CommonMetrics::register(&Registry::new())?;
+    tidewire_alerts::wiring::wire(settings, registry, common, kafka, model, broker).await
 }
 
 /// Ends it. Returns what has failed in it.

@@ -235,7 +235,7 @@ async fn start(
     }
     // Before anybody is served: what is ready is all there.
     let alerts = match settings.gateway.alerts {
-        true => Some(alerts::start(settings, &kafka, model, broker.as_deref()).await?),
+        true => Some(alerts::start(settings, registry, &kafka, model, broker.as_deref()).await?),
         false => None,
     };
     let public_url = wired.public_url.clone();
