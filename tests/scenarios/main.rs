@@ -14,6 +14,8 @@
 mod support;
 
 mod alert_sockets;
+mod backtest;
+mod backtest_rights;
 mod browser;
 mod configuration;
 mod delivery;

@@ -1,11 +1,13 @@
 //! A deployment of its own: two gateways, capture, a topic, and what clients need to talk to them.
 
 pub(crate) mod alerts;
+pub(crate) mod backtest;
 pub(crate) mod keys;
 pub(crate) mod log;
 pub(crate) mod mute;
 pub(crate) mod socket;
 pub(crate) mod stream;
+pub(crate) mod terminal;
 pub(crate) mod v1;
 
 use std::fmt::Write as _;
