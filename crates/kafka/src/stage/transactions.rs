@@ -5,8 +5,11 @@
 //!
 //! Invariant: after an error the transaction is aborted, or the client is thrown away; then the next one
 //! makes the cluster end, under the same transactional id, what the former left open. So whatever was
-//! committed is known before anything else is written.
+//! committed is known before anything else is written. A client of which the cluster has refused a record is
+//! always thrown away: librdkafka goes on with the sequence number behind it, which the cluster takes for a
+//! loss, and so each later transaction would fail.
 
+use std::fmt;
 use std::ops::ControlFlow;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -27,6 +30,9 @@ use crate::writer::classify;
 
 type Client = BaseProducer<TransactionsContext>;
 
+/// For how long no record is sent that is no smaller than one that was too large: each refusal costs a
+/// transaction. The topic's limit may be raised meanwhile.
+const TOO_LARGE_FOR: Duration = Duration::from_secs(10);
 /// How long a full queue is waited for at a time.
 const QUEUE_WAIT: Duration = Duration::from_millis(20);
 
@@ -81,12 +87,41 @@ impl From<RdError> for Failed {
     }
 }
 
+/// Why a transaction was not committed.
+enum Refusal {
+    /// What the stage's owner is told.
+    Stage(StageError),
+    /// Several records were too large together; so many bytes.
+    Burst { bytes: usize },
+}
+
+impl From<StageError> for Refusal {
+    fn from(error: StageError) -> Self {
+        Self::Stage(error)
+    }
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Stage(error) => error.fmt(f),
+            Self::Burst { bytes } => write!(f, "{bytes} bytes are too large together"),
+        }
+    }
+}
+
 pub(super) struct Transactions {
     config: ClientConfig,
     topic: String,
     timeout: Duration,
     notes: Arc<Notes>,
     on_step: Option<StepHook>,
+    /// Most bytes that are sent before their acknowledgement is waited for. A request that the cluster finds
+    /// too large fails with all that it holds; learned from that, so that it never fails for what a
+    /// single record alone would not.
+    burst_bytes: usize,
+    /// The size of the smallest record that was refused alone as too large, and when.
+    too_large: Option<(usize, Instant)>,
     // None until it is needed, and after an error that it cannot be used after.
     client: Option<Client>,
 }
@@ -99,7 +134,8 @@ impl Transactions {
         notes: Arc<Notes>,
         on_step: Option<StepHook>,
     ) -> Self {
-        Self { config, topic, timeout, notes, on_step, client: None }
+        let (burst_bytes, too_large) = (usize::MAX, None);
+        Self { config, topic, timeout, notes, on_step, burst_bytes, too_large, client: None }
     }
 
     /// Serves what the client has to say.
@@ -129,12 +165,58 @@ impl Transactions {
         outputs: &[NewRecord],
         offsets: &TopicPartitionList,
         group: &ConsumerGroupMetadata,
-        before_commit: impl FnOnce(&TopicPartitionList) -> Result<(), RdError>,
+        before_commit: impl Fn(&TopicPartitionList) -> Result<(), RdError>,
     ) -> Result<(), StageError> {
+        loop {
+            if let Some(output) = self.known_too_large(outputs) {
+                return Err(StageError::Refused { output, reason: WriteError::TooLarge });
+            }
+            match self.try_to_write(outputs, offsets, group, &before_commit) {
+                Ok(()) => return Ok(()),
+                Err(Refusal::Stage(error)) => {
+                    self.note_refused(&error, outputs);
+                    return Err(error);
+                }
+                Err(Refusal::Burst { bytes }) => {
+                    self.burst_bytes = (bytes / 2).max(1);
+                    tracing::info!(
+                        topic = self.topic,
+                        burst_bytes = self.burst_bytes,
+                        "records were refused together as too large, sending fewer at a time"
+                    );
+                }
+            }
+        }
+    }
+
+    /// The first output that is no smaller than one that was too large lately.
+    fn known_too_large(&mut self, outputs: &[NewRecord]) -> Option<usize> {
+        let (bytes, at) = self.too_large?;
+        if at.elapsed() >= TOO_LARGE_FOR {
+            self.too_large = None;
+            return None;
+        }
+        outputs.iter().position(|output| size(output) >= bytes)
+    }
+
+    fn note_refused(&mut self, error: &StageError, outputs: &[NewRecord]) {
+        let StageError::Refused { output, reason: WriteError::TooLarge } = error else { return };
+        let Some(refused) = outputs.get(*output).map(size) else { return };
+        let bytes = self.too_large.map_or(refused, |(bytes, _)| bytes.min(refused));
+        self.too_large = Some((bytes, Instant::now()));
+    }
+
+    fn try_to_write(
+        &mut self,
+        outputs: &[NewRecord],
+        offsets: &TopicPartitionList,
+        group: &ConsumerGroupMetadata,
+        before_commit: &impl Fn(&TopicPartitionList) -> Result<(), RdError>,
+    ) -> Result<(), Refusal> {
         self.ready()?;
         let deadline = Instant::now() + self.timeout;
         let Some(client) = &self.client else {
-            return Err(StageError::Aborted("there is no producer".to_owned()));
+            return Err(StageError::Aborted("there is no producer".to_owned()).into());
         };
         client.context().failures().clear();
         let done = self
@@ -145,17 +227,21 @@ impl Transactions {
             Ok(()) => return Ok(()),
             Err(failed) => failed,
         };
+        let is_spoilt = matches!(failed, Failed::Delivery);
         let error = match failed {
             Failed::Stopped(step) => {
-                return Err(StageError::Fatal(format!("stopped at step {step:?}")));
+                return Err(StageError::Fatal(format!("stopped at step {step:?}")).into());
             }
-            Failed::Kafka(error) => judge(&error),
+            Failed::Kafka(error) => judge(&error).into(),
             Failed::Delivery => judge_delivery(&client.context().failures(), outputs),
         };
         let abort = || client.abort_transaction(self.timeout);
         if let Err(abort_error) = retry(Instant::now() + self.timeout, abort) {
             tracing::info!(topic = self.topic, %error, %abort_error,
                 "a transaction was neither committed nor aborted, making a new producer");
+            self.client = None;
+        }
+        if is_spoilt {
             self.client = None;
         }
         Err(error)
@@ -171,13 +257,17 @@ impl Transactions {
     ) -> Result<(), Failed> {
         client.begin_transaction()?;
         self.step(CommitStep::Begun)?;
+        let mut burst = 0;
         for (index, output) in outputs.iter().enumerate() {
+            let size = size(output);
+            if burst > 0 && burst + size > self.burst_bytes {
+                acknowledged(client, deadline)?;
+                burst = 0;
+            }
             self.produce(client, index, output, deadline)?;
+            burst += size;
         }
-        client.flush(left(deadline))?;
-        if !client.context().failures().is_empty() {
-            return Err(Failed::Delivery);
-        }
+        acknowledged(client, deadline)?;
         self.step(CommitStep::Produced)?;
         retry(deadline, || client.send_offsets_to_transaction(offsets, group, left(deadline)))?;
         self.step(CommitStep::OffsetsSent)
@@ -232,6 +322,18 @@ impl Transactions {
     }
 }
 
+/// Waits until all that was sent is acknowledged.
+fn acknowledged(client: &Client, deadline: Instant) -> Result<(), Failed> {
+    client.flush(left(deadline))?;
+    if client.context().failures().is_empty() { Ok(()) } else { Err(Failed::Delivery) }
+}
+
+/// Bytes of a record, but for what Kafka adds.
+fn size(record: &NewRecord) -> usize {
+    let len = |bytes: &Option<bytes::Bytes>| bytes.as_ref().map_or(0, bytes::Bytes::len);
+    record.key.len() + len(&record.header) + len(&record.payload)
+}
+
 fn left(deadline: Instant) -> Duration {
     deadline.saturating_duration_since(Instant::now())
 }
@@ -282,12 +384,9 @@ fn judge_code(code: Code, text: String) -> StageError {
 }
 
 /// What outputs that were not written mean. Only what is wrong with the record itself is its owner's to
-/// mend. A batch is refused as a whole, so of the records that are too large the largest is named.
-fn judge_delivery(failures: &[(usize, RdError)], outputs: &[NewRecord]) -> StageError {
-    let size = |index: usize| {
-        let record = outputs.get(index)?;
-        Some(record.key.len() + record.payload.as_ref().map_or(0, bytes::Bytes::len))
-    };
+/// mend: a request is refused as a whole, so of several records that are too large nobody knows which are.
+fn judge_delivery(failures: &[(usize, RdError)], outputs: &[NewRecord]) -> Refusal {
+    let size = |index: usize| outputs.get(index).map_or(0, size);
     let reason = |error: &RdError| match (error, classify(error, true)) {
         (_, WriteError::TooLarge) => Some(WriteError::TooLarge),
         (
@@ -299,12 +398,17 @@ fn judge_delivery(failures: &[(usize, RdError)], outputs: &[NewRecord]) -> Stage
         _ => None,
     };
     let refused = failures.iter().filter_map(|(index, error)| Some((*index, reason(error)?)));
-    if let Some((output, reason)) = refused.max_by_key(|(index, _)| size(*index)) {
-        return StageError::Refused { output, reason };
+    let refused: Vec<(usize, WriteError)> = refused.collect();
+    if refused.iter().filter(|(_, reason)| *reason == WriteError::TooLarge).count() > 1 {
+        return Refusal::Burst { bytes: refused.iter().map(|(index, _)| size(*index)).sum() };
     }
-    match failures.first() {
+    if let Some((output, reason)) = refused.into_iter().max_by_key(|(index, _)| size(*index)) {
+        return StageError::Refused { output, reason }.into();
+    }
+    let error = match failures.first() {
         Some((_, RdError::MessageProduction(code))) => judge_code(*code, code.to_string()),
         Some((_, error)) => StageError::Aborted(error.to_string()),
         None => StageError::Aborted("not every output was written".to_owned()),
-    }
+    };
+    error.into()
 }

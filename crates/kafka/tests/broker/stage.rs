@@ -307,6 +307,39 @@ async fn a_topic_created_again_is_told_and_read_from_its_start() {
     assert_eq!(starts, [(0, 9, StartedFrom::Committed), (1, 2, StartedFrom::Committed)]);
 }
 
+/// A request holds many records, and the cluster refuses it as a whole.
+#[tokio::test]
+async fn outputs_that_are_too_large_only_together_are_written() {
+    let Some(mut shop) = Shop::shared("together", 1).await else { return };
+    let Some(kafka) = Kafka::shared() else { return };
+    shop.options.output = kafka.topic("small");
+    let small = [("max.message.bytes", "20000")];
+    Cluster::of(kafka).create(&shop.options.output, 2, &small).await;
+    let long = |count| texts("a", count).map(|text| format!("{text} {}", "x".repeat(1_000)));
+    shop.write(0, long(200));
+    let mut copier = shop.stage();
+    let batch = copier.batch();
+    let mut outputs = copies(&batch);
+    // They stood in the log before the stage came, so one fetch has brought them.
+    let count = outputs.len();
+    assert!(count >= 50, "{count} records in the batch");
+    // Two that are too large alone are named one after the other, and no other is.
+    let large = [count / 4, count / 2];
+    for index in large {
+        outputs[index].payload = Some(vec![b'y'; 30_000].into());
+    }
+    for index in large {
+        let refused = copier.stage.commit(&batch, &outputs);
+        let expected = StageError::Refused { output: index, reason: WriteError::TooLarge };
+        assert_eq!(refused, Err(expected));
+        outputs[index].payload = Some("small".into());
+    }
+    copier.stage.commit(&batch, &outputs).unwrap();
+    let found = shop.output();
+    assert_eq!(found.values().sum::<usize>(), count);
+    assert_eq!(found.get("small"), Some(&2));
+}
+
 #[tokio::test]
 async fn an_output_that_cannot_be_written_is_named() {
     for shop in Shop::all("refused", 1).await {
