@@ -25,6 +25,7 @@ mod far_behind;
 mod fields;
 mod frames;
 mod going_live;
+mod large_alerts;
 mod links;
 mod log_moves;
 mod outage;
