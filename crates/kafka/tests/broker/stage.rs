@@ -307,6 +307,43 @@ async fn a_topic_created_again_is_told_and_read_from_its_start() {
     assert_eq!(starts, [(0, 9, StartedFrom::Committed), (1, 2, StartedFrom::Committed)]);
 }
 
+/// As when the coordinator fails in mid-join: the group knows the name under another member id.
+#[tokio::test]
+async fn an_instance_that_is_fenced_by_its_name_takes_its_seat_again() {
+    let Some(mut shop) = Shop::shared("seat", 2).await else { return };
+    shop.options.instance = Some("only".to_owned());
+    shop.write(0, texts("a", 5));
+    let mut first = shop.stage();
+    first.until(|copier| copier.copied == 5);
+    let fence = || {
+        let mut other = shop.stage();
+        other.until(|copier| assigned(copier).len() == 2);
+    };
+    fence();
+    shop.write(0, texts("b", 5));
+    let deadline = Instant::now() + DEADLINE;
+    while first.copied < 10 {
+        assert!(Instant::now() < deadline, "{} {:?}", first.copied, first.events);
+        // Its producer was fenced, too, by the other's.
+        if let Err(error) = first.turn() {
+            assert!(error.is_transient(), "{error}");
+        }
+    }
+    let lost = |event: &StageEvent| matches!(event, StageEvent::Revoked { lost: true, .. });
+    assert_eq!(first.events.iter().filter(|event| lost(event)).count(), 2);
+    shop.assert_once(texts("a", 5).chain(texts("b", 5)));
+    // Fenced again so soon: another bears its name, and one of the two has to go.
+    fence();
+    let deadline = Instant::now() + DEADLINE;
+    let ended = loop {
+        assert!(Instant::now() < deadline, "{:?}", first.events);
+        if let Err(error) = first.stage.poll(std::time::Duration::from_millis(200)) {
+            break error;
+        }
+    };
+    assert!(matches!(&ended, StageError::Fatal(text) if text.contains("Fenced")), "{ended}");
+}
+
 /// A request holds many records, and the cluster refuses it as a whole.
 #[tokio::test]
 async fn outputs_that_are_too_large_only_together_are_written() {
