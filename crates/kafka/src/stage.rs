@@ -54,7 +54,7 @@ pub struct Stage {
     consumer: BaseConsumer<MemberContext>,
     transactions: Transactions,
     /// Under which it was given `mine`; `None` while the group may have gone on without this instance.
-    membership: Option<ConsumerGroupMetadata>,
+    membership: Option<Arc<ConsumerGroupMetadata>>,
     fenced_at: Option<Instant>,
     /// When it has taken its seat again, the last time.
     reseated_at: Option<Instant>,
@@ -138,7 +138,8 @@ impl Stage {
                 Change::Revoked { lost } => (Vec::new(), lost),
             };
             self.mine = mine.into_iter().collect();
-            self.membership = if self.mine.is_empty() { None } else { membership(&self.consumer) };
+            self.membership =
+                if self.mine.is_empty() { None } else { membership(&self.consumer) }.map(Arc::new);
             for partition in std::mem::take(&mut self.told) {
                 self.events.push_back(StageEvent::Revoked { partition, lost });
             }

@@ -33,6 +33,10 @@ type Client = BaseProducer<TransactionsContext>;
 /// For how long no record is sent that is no smaller than one that was too large: each refusal costs a
 /// transaction. The topic's limit may be raised meanwhile.
 const TOO_LARGE_FOR: Duration = Duration::from_secs(10);
+/// How long librdkafka may take beyond a deadline to say that it is over.
+const OVERRUN_MAX: Duration = Duration::from_secs(2);
+/// Most calls that librdkafka does not return from, and that are left behind with their threads and clients.
+const LEFT_BEHIND_MAX: usize = 8;
 /// How long a full queue is waited for at a time.
 const QUEUE_WAIT: Duration = Duration::from_millis(20);
 
@@ -79,6 +83,8 @@ enum Failed {
     Delivery,
     /// The hook said stop.
     Stopped(CommitStep),
+    /// librdkafka does not return: the client is of no use any more.
+    Hung,
 }
 
 impl From<RdError> for Failed {
@@ -122,8 +128,10 @@ pub(super) struct Transactions {
     burst_bytes: usize,
     /// The size of the smallest record that was refused alone as too large, and when.
     too_large: Option<(usize, Instant)>,
+    /// Held by each call that may be left behind.
+    calls: Arc<()>,
     // None until it is needed, and after an error that it cannot be used after.
-    client: Option<Client>,
+    client: Option<Arc<Client>>,
 }
 
 impl Transactions {
@@ -134,8 +142,17 @@ impl Transactions {
         notes: Arc<Notes>,
         on_step: Option<StepHook>,
     ) -> Self {
-        let (burst_bytes, too_large) = (usize::MAX, None);
-        Self { config, topic, timeout, notes, on_step, burst_bytes, too_large, client: None }
+        Self {
+            config,
+            topic,
+            timeout,
+            notes,
+            on_step,
+            burst_bytes: usize::MAX,
+            too_large: None,
+            calls: Arc::default(),
+            client: None,
+        }
     }
 
     /// Serves what the client has to say.
@@ -155,7 +172,7 @@ impl Transactions {
         let client: Client = BaseProducer::from_config_and_context(&self.config, context)
             .map_err(|error| StageError::Fatal(error.to_string()))?;
         client.init_transactions(self.timeout).map_err(|error| judge(&error))?;
-        self.client = Some(client);
+        self.client = Some(Arc::new(client));
         Ok(())
     }
 
@@ -164,7 +181,7 @@ impl Transactions {
         &mut self,
         outputs: &[NewRecord],
         offsets: &TopicPartitionList,
-        group: &ConsumerGroupMetadata,
+        group: &Arc<ConsumerGroupMetadata>,
         before_commit: impl Fn(&TopicPartitionList) -> Result<(), RdError>,
     ) -> Result<(), StageError> {
         loop {
@@ -210,7 +227,7 @@ impl Transactions {
         &mut self,
         outputs: &[NewRecord],
         offsets: &TopicPartitionList,
-        group: &ConsumerGroupMetadata,
+        group: &Arc<ConsumerGroupMetadata>,
         before_commit: &impl Fn(&TopicPartitionList) -> Result<(), RdError>,
     ) -> Result<(), Refusal> {
         self.ready()?;
@@ -232,6 +249,10 @@ impl Transactions {
             Failed::Stopped(step) => {
                 return Err(StageError::Fatal(format!("stopped at step {step:?}")).into());
             }
+            Failed::Hung => {
+                self.client = None;
+                return Err(self.hung().into());
+            }
             Failed::Kafka(error) => judge(&error).into(),
             Failed::Delivery => judge_delivery(&client.context().failures(), outputs),
         };
@@ -249,10 +270,10 @@ impl Transactions {
 
     fn steps(
         &self,
-        client: &Client,
+        client: &Arc<Client>,
         outputs: &[NewRecord],
         offsets: &TopicPartitionList,
-        group: &ConsumerGroupMetadata,
+        group: &Arc<ConsumerGroupMetadata>,
         deadline: Instant,
     ) -> Result<(), Failed> {
         client.begin_transaction()?;
@@ -269,8 +290,51 @@ impl Transactions {
         }
         acknowledged(client, deadline)?;
         self.step(CommitStep::Produced)?;
-        retry(deadline, || client.send_offsets_to_transaction(offsets, group, left(deadline)))?;
+        self.send_offsets(client, offsets, group, deadline)?;
         self.step(CommitStep::OffsetsSent)
+    }
+
+    /// Puts the offsets into the transaction. A thread of its own calls librdkafka (2.12.1), which waits without
+    /// end there if the group's coordinator goes at the wrong moment: at least until that broker is back.
+    /// What is left behind so is fenced by the next client, and ends with the call.
+    fn send_offsets(
+        &self,
+        client: &Arc<Client>,
+        offsets: &TopicPartitionList,
+        group: &Arc<ConsumerGroupMetadata>,
+        deadline: Instant,
+    ) -> Result<(), Failed> {
+        let (sender, sent) = std::sync::mpsc::sync_channel(1);
+        let (client, offsets, group) = (Arc::clone(client), offsets.clone(), Arc::clone(group));
+        let call = Arc::clone(&self.calls);
+        let work = move || {
+            let send = || client.send_offsets_to_transaction(&offsets, &group, left(deadline));
+            // Nobody waits any more if it took too long.
+            let _ = sender.send(retry(deadline, send));
+            drop((client, call));
+        };
+        let thread = std::thread::Builder::new().name("send-offsets".to_owned());
+        thread.spawn(work).map_err(|_| Failed::Hung)?;
+        match sent.recv_timeout(left(deadline) + OVERRUN_MAX) {
+            Ok(sent) => Ok(sent?),
+            Err(_) => Err(Failed::Hung),
+        }
+    }
+
+    /// What the stage's owner is told of a call that does not return.
+    fn hung(&self) -> StageError {
+        let left_behind = Arc::strong_count(&self.calls) - 1;
+        tracing::warn!(
+            topic = self.topic,
+            left_behind,
+            "librdkafka does not return from a transaction, making a new producer"
+        );
+        let text = "the offsets were not taken in time".to_owned();
+        if left_behind > LEFT_BEHIND_MAX {
+            StageError::Fatal(text)
+        } else {
+            StageError::Aborted(text)
+        }
     }
 
     fn finish(&self, client: &Client, deadline: Instant) -> Result<(), Failed> {
