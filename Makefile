@@ -21,7 +21,7 @@ check: ## Formatting, lints, layers, generated pages and links, shell scripts, l
 bench: ## Measure the gateway against the floors of this machine, and write docs/perf
 	@sh scripts/bench.sh $(ARGS)
 
-faults: ## Kill real brokers, Redis, capture and gateways under load, and judge (SIZE=ci or storm, ARGS="--seed 7")
+faults: ## Kill real brokers, Redis, capture and gateways under load, and judge (SIZE=ci, storm or alerts, ARGS="--seed 7")
 	@bash scripts/faults.sh $(SIZE) $(ARGS)
 
 docs: ## Write the generated pages of docs/reference and check every link

@@ -4,6 +4,8 @@
 # `long` (half an hour), then any of --seed, --events, --rate, --sockets, --kills with a number. What a run
 # leaves is in target/faults/<size>: summary.md, faults.log, account.log, report.json, and the logs.
 # `storm` drops 10,000 sockets at once instead (a minute; --sockets says how many), and prints its figures.
+# `alerts` strikes one of three brokers after the other while two replicas of `alerts` run and are killed (some ten
+# minutes; --kills says how many brokers are struck, --seed), and prints its figures.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -13,14 +15,19 @@ case $size in
     ci) tests=(the_small_run_loses_nothing) ;;
     long) tests=(the_long_run_loses_nothing) ;;
     storm) tests=(a_large_storm_from_the_window_loses_nothing a_large_storm_from_kafka_loses_nothing) ;;
+    alerts) tests=(alerts_are_neither_lost_nor_doubled_when_brokers_fail_for_long) ;;
     *)
-        echo "faults: the size is 'ci', 'long' or 'storm', not '$size'" >&2
+        echo "faults: the size is 'ci', 'long', 'storm' or 'alerts', not '$size'" >&2
         exit 64
         ;;
 esac
 while [ "$#" -gt 0 ]; do
     if [ "$size" = storm ] && [ "$1" != --sockets ]; then
         echo "faults: a storm takes --sockets, not '$1'" >&2
+        exit 64
+    fi
+    if [ "$size" = alerts ] && [ "$1" != --kills ] && [ "$1" != --seed ]; then
+        echo "faults: the run of alerts takes --kills and --seed, not '$1'" >&2
         exit 64
     fi
     case $1 in

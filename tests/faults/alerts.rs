@@ -1,12 +1,15 @@
-//! The alerts service on real Kafka: killed in mid-run, stopped and started beside another, and given scripts
-//! that mean harm. What stands in the alerts topic, read committed, is held against what is owed: each alert
+//! The alerts service on real Kafka: killed in mid-run, stopped and started beside another, run while brokers
+//! fail, and given scripts that mean harm. What stands in the alerts topic, read committed, is held against what is owed: each alert
 //! once.
 
 mod bed;
+mod brokers;
 
 use std::time::{Duration, Instant};
 
 use bed::{Alert, Alerts, Bed, Load, PARTITIONS, until, write};
+
+pub(crate) use brokers::run as brokers;
 
 use crate::dice::Dice;
 use crate::figure;

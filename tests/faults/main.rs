@@ -6,6 +6,7 @@
 //! itself). `make faults` runs the long one; `make faults SIZE=ci` the small one alone. Both take their figures
 //! from the environment where it has them: `TIDEWIRE_FAULTS_SEED`, `_EVENTS`, `_RATE`, `_SOCKETS`, `_KILLS`.
 //! `make faults SIZE=storm` drops 10,000 sockets at once instead of the 1,000 of the tests; `_SOCKETS` there too.
+//! `make faults SIZE=alerts` strikes more brokers under the service of alerts than the tests do; `_KILLS` there too.
 #![expect(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -109,6 +110,17 @@ fn alerts_are_neither_lost_nor_doubled_by_kills() {
 #[test]
 fn alerts_are_neither_lost_nor_doubled_when_partitions_move() {
     block_on(alerts::shared());
+}
+
+#[test]
+fn alerts_are_neither_lost_nor_doubled_when_brokers_fail() {
+    block_on(alerts::brokers(4));
+}
+
+#[test]
+#[ignore = "some ten minutes: make faults SIZE=alerts"]
+fn alerts_are_neither_lost_nor_doubled_when_brokers_fail_for_long() {
+    block_on(alerts::brokers(60));
 }
 
 #[test]

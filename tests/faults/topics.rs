@@ -92,6 +92,23 @@ impl Topics {
         true
     }
 
+    /// The id of the broker that leads a partition, once one does.
+    pub(crate) fn leader_within(&self, name: &str, partition: i32, limit: Duration) -> i32 {
+        let until = Instant::now() + limit;
+        loop {
+            let metadata = self.admin.inner().fetch_metadata(Some(name), TIMEOUT);
+            let leader = metadata.ok().and_then(|metadata| {
+                let found = metadata.topics().first()?;
+                found.partitions().iter().find(|p| p.id() == partition).map(|p| p.leader())
+            });
+            match leader.filter(|leader| *leader >= 0) {
+                Some(leader) => return leader,
+                None => assert!(Instant::now() < until, "{name} {partition} has no leader"),
+            }
+            std::thread::sleep(LOOK_INTERVAL);
+        }
+    }
+
     fn in_sync(&self, name: &str, partitions: i32) -> bool {
         let Ok(metadata) = self.admin.inner().fetch_metadata(Some(name), TIMEOUT) else {
             return false;

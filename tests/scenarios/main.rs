@@ -14,6 +14,8 @@
 mod support;
 
 mod alert_sockets;
+mod backtest;
+mod backtest_rights;
 mod browser;
 mod configuration;
 mod delivery;
@@ -23,6 +25,7 @@ mod far_behind;
 mod fields;
 mod frames;
 mod going_live;
+mod large_alerts;
 mod links;
 mod log_moves;
 mod outage;

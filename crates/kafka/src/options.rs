@@ -57,6 +57,9 @@ pub enum KafkaError {
         #[source]
         source: rdkafka::error::KafkaError,
     },
+    /// The cluster has no topic of this name, or it does not show it to this user.
+    #[error("there is no topic {0}")]
+    NoTopic(String),
     /// A thread could not be started.
     #[error("a thread for kafka cannot be started")]
     Thread(#[source] std::io::Error),

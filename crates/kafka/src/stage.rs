@@ -39,6 +39,10 @@ use crate::{KafkaError, KafkaOptions};
 /// Between two tries to find out where to read from.
 const RETRY_INTERVAL: Duration = Duration::from_millis(100);
 
+/// An instance that the group has fenced by its name may take its seat again once in so long. If it is fenced
+/// again before that, another one bears its name.
+const RESEAT_INTERVAL: Duration = Duration::from_secs(60);
+
 /// How long the group may take to tell a fenced instance what has happened, in session timeouts.
 const REJOIN_SESSIONS_MAX: u32 = 2;
 
@@ -50,8 +54,10 @@ pub struct Stage {
     consumer: BaseConsumer<MemberContext>,
     transactions: Transactions,
     /// Under which it was given `mine`; `None` while the group may have gone on without this instance.
-    membership: Option<ConsumerGroupMetadata>,
+    membership: Option<Arc<ConsumerGroupMetadata>>,
     fenced_at: Option<Instant>,
+    /// When it has taken its seat again, the last time.
+    reseated_at: Option<Instant>,
     mine: BTreeSet<Partition>,
     /// Of which the owner knows that they are this instance's.
     told: BTreeSet<Partition>,
@@ -84,10 +90,7 @@ impl Stage {
     /// [`KafkaError::Property`] or [`KafkaError::Client`].
     pub fn start(kafka: &KafkaOptions, options: StageOptions) -> Result<Self, KafkaError> {
         let notes = Arc::new(Notes::default());
-        let context = MemberContext::new(Arc::clone(&notes));
-        let config = options.member_config(kafka)?;
-        let consumer =
-            BaseConsumer::from_config_and_context(&config, context).map_err(KafkaError::Client)?;
+        let consumer = member(kafka, &options, &notes)?;
         let transactions = Transactions::new(
             options.transactions_config(kafka, &random_name())?,
             options.output.clone(),
@@ -95,7 +98,6 @@ impl Stage {
             Arc::clone(&notes),
             options.on_step.clone(),
         );
-        consumer.subscribe(&[&options.input]).map_err(KafkaError::Client)?;
         Ok(Self {
             kafka: kafka.clone(),
             options,
@@ -104,6 +106,7 @@ impl Stage {
             transactions,
             membership: None,
             fenced_at: None,
+            reseated_at: None,
             mine: BTreeSet::new(),
             told: BTreeSet::new(),
             positions: Positions::default(),
@@ -135,7 +138,8 @@ impl Stage {
                 Change::Revoked { lost } => (Vec::new(), lost),
             };
             self.mine = mine.into_iter().collect();
-            self.membership = if self.mine.is_empty() { None } else { membership(&self.consumer) };
+            self.membership =
+                if self.mine.is_empty() { None } else { membership(&self.consumer) }.map(Arc::new);
             for partition in std::mem::take(&mut self.told) {
                 self.events.push_back(StageEvent::Revoked { partition, lost });
             }
@@ -164,6 +168,28 @@ impl Stage {
         if self.fenced_at.is_some_and(|at| at.elapsed() > patience) {
             self.rejoin("fenced, and not told why");
         }
+    }
+
+    /// Takes the seat of this instance again, as a new process under its name would. The group may have lost
+    /// what it answered this one: when its coordinator fails in mid-join, it knows the name under another
+    /// member id, and that is fatal to a consumer.
+    fn take_seat_again(&mut self, error: &RdError) -> Result<(), StageError> {
+        if self.reseated_at.is_some_and(|at| at.elapsed() < RESEAT_INTERVAL) {
+            return Err(StageError::Fatal(error.to_string()));
+        }
+        tracing::warn!(topic = self.options.input, %error, "fenced by its own name, taking the seat again");
+        self.reseated_at = Some(Instant::now());
+        self.fence();
+        self.fenced_at = None;
+        self.assigned = false;
+        self.seeking_since = None;
+        self.mine.clear();
+        for partition in std::mem::take(&mut self.told) {
+            self.events.push_back(StageEvent::Revoked { partition, lost: true });
+        }
+        let made = member(&self.kafka, &self.options, &self.notes);
+        self.consumer = made.map_err(|error| StageError::Fatal(error.to_string()))?;
+        Ok(())
     }
 
     /// Leaves the group and joins it anew: what librdkafka holds of the partitions is of no use.
@@ -306,6 +332,20 @@ impl Stage {
             self.events.push_back(StageEvent::Recovered);
         }
     }
+}
+
+/// A consumer that joins the group.
+fn member(
+    kafka: &KafkaOptions,
+    options: &StageOptions,
+    notes: &Arc<Notes>,
+) -> Result<BaseConsumer<MemberContext>, KafkaError> {
+    let context = MemberContext::new(Arc::clone(notes));
+    let config = options.member_config(kafka)?;
+    let consumer: BaseConsumer<MemberContext> =
+        BaseConsumer::from_config_and_context(&config, context).map_err(KafkaError::Client)?;
+    consumer.subscribe(&[&options.input]).map_err(KafkaError::Client)?;
+    Ok(consumer)
 }
 
 /// The embedded broker takes the offsets of a transaction and forgets them, so there they are committed to

@@ -2,6 +2,7 @@
 
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::KafkaError as RdError;
+use rdkafka::types::RDKafkaErrorCode as Code;
 use rdkafka::{Offset, TopicPartitionList};
 use tidewire_event::{NextOffset, Partition};
 use tidewire_log::Stretch;
@@ -28,8 +29,10 @@ pub fn stretches(
     let consumer: BaseConsumer = options.history_config()?.create().map_err(KafkaError::Client)?;
     let metadata = consumer.fetch_metadata(Some(topic), timeout).map_err(failed("partitions"))?;
     let found = metadata.topics().iter().find(|found| found.name() == topic);
-    if let Some(error) = found.and_then(rdkafka::metadata::MetadataTopic::error) {
-        return Err(failed("partitions")(RdError::MetadataFetch(error.into())));
+    match found.and_then(rdkafka::metadata::MetadataTopic::error).map(Code::from) {
+        None => {}
+        Some(Code::UnknownTopicOrPartition) => return Err(KafkaError::NoTopic(topic.to_owned())),
+        Some(error) => return Err(failed("partitions")(RdError::MetadataFetch(error))),
     }
     let mut stretches = Vec::new();
     for partition in found.map(|found| found.partitions()).unwrap_or_default() {

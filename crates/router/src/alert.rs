@@ -21,6 +21,8 @@ pub struct Alert {
     pub key: ObjectKey,
     /// The member `alert`, byte for byte as in the record.
     pub json: Box<[u8]>,
+    /// Whether the record holds an image of the change. One that is too large with them goes without.
+    pub has_image: bool,
 }
 
 /// Why a record is no alert. It is poison, and who waits for its script's alerts is told a gap.
@@ -57,5 +59,6 @@ pub(crate) fn read(script: &ObjectKey, body: Option<&Body>) -> Result<Alert, Ale
         object_type: ObjectType::new(&view.object_type).map_err(|_| AlertFault::NoBody)?,
         key: view.object_key,
         json: Box::from(view.alert.raw()),
+        has_image: body.new_image().is_some() || body.old_image().is_some(),
     })
 }

@@ -184,6 +184,8 @@ fn encode(
             match image {
                 Some(image) => mask.project(target, image, key, &context, object),
                 None if event.operation == Operation::Delete => reference(object),
+                // An alert that was too large with the images of its change comes without.
+                None if alert.is_some() => reference(object),
                 // A create or update whose body lacks the new image is broken.
                 None => return false,
             }

@@ -4,7 +4,7 @@
 //! saved; the [`Registry`] folds the control topic and says which scripts an event concerns. An [`Engine`]
 //! runs one script over one [`Event`] and says whether it fired; a [`Template`] makes the message of it; an
 //! [`AlertRecord`] is what goes to the alerts topic. [`Faults`] and [`CpuQuota`] decide which scripts are
-//! left out, and [`Rehearsal`] whether one may be saved at all.
+//! left out, [`Rehearsal`] whether one may be saved at all, and [`judge`] who may subscribe to it.
 //!
 //! Invariants: a value of a type defined here is valid (the checks stand in the constructors); nothing here
 //! knows a language, so a second one changes no line of this crate but [`Language`]; images pass through
@@ -17,6 +17,7 @@ mod error;
 mod event;
 mod faults;
 mod fields;
+pub mod judge;
 mod limits;
 mod message;
 mod names;

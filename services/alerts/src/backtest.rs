@@ -35,11 +35,18 @@ pub struct BacktestLimits {
     pub matches_max: usize,
     /// How long it may take.
     pub time_max: Duration,
+    /// How long Kafka may be away before it is given up.
+    pub silence_max: Duration,
 }
 
 impl Default for BacktestLimits {
     fn default() -> Self {
-        Self { records_max: 1_000_000, matches_max: 1_000, time_max: Duration::from_secs(300) }
+        Self {
+            records_max: 1_000_000,
+            matches_max: 1_000,
+            time_max: Duration::from_secs(300),
+            silence_max: Duration::from_secs(30),
+        }
     }
 }
 
@@ -85,7 +92,7 @@ pub struct Fault {
 }
 
 /// Why it ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Ended {
     /// The whole range was read.
     Complete,
@@ -97,6 +104,8 @@ pub enum Ended {
     Time,
     /// The caller said stop.
     Stopped,
+    /// Kafka did not answer for [`BacktestLimits::silence_max`], or until the time was over.
+    Unanswered(HistoryError),
 }
 
 /// What a back-test found.
@@ -119,11 +128,8 @@ pub struct Report {
 }
 
 /// Why there is no report.
-#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum BacktestError {
-    /// Kafka does not answer.
-    #[error(transparent)]
-    History(#[from] HistoryError),
     /// No process can run scripts.
     #[error("no process can run scripts")]
     Workers,
@@ -147,8 +153,8 @@ pub struct Backtest<'a> {
 }
 
 impl Backtest<'_> {
-    /// Runs the script over the ranges. `look` is told of the progress after each piece of the log (about
-    /// 256 KiB) and at the end, and may break.
+    /// Runs the script over the ranges. `look` is told of the progress after each run of the script, after
+    /// each piece of the log (about 256 KiB), while Kafka does not answer, and at the end, and may break.
     ///
     /// # Errors
     /// [`BacktestError`].
@@ -195,13 +201,15 @@ impl Backtest<'_> {
             if Instant::now() >= until {
                 return Ok(ControlFlow::Break(Ended::Time));
             }
-            let next = match ask(
-                history,
-                HistoryRequest { partition: stretch.partition, from: at },
-                until,
-            )? {
+            let request = HistoryRequest { partition: stretch.partition, from: at };
+            let answer = match self.ask(history, request, look, until, &report.progress) {
+                ControlFlow::Continue(answer) => answer,
+                ControlFlow::Break(ended) => return Ok(ControlFlow::Break(ended)),
+            };
+            let done = report.progress.done;
+            let next = match answer {
                 HistoryAnswer::Segment(segment) => {
-                    let over = self.over(&segment, stretch.to, until, report)?;
+                    let over = self.over(&segment, stretch.to, look, until, report)?;
                     if over.is_break() {
                         return Ok(over);
                     }
@@ -216,7 +224,7 @@ impl Backtest<'_> {
             };
             // At the end of the log nothing more comes: what the range promised is a hole.
             let next = if next.next <= at.next { Position::at(stretch.to) } else { next };
-            report.progress.done += distance(at.next, next.next.min(stretch.to));
+            report.progress.done = done + distance(at.next, next.next.min(stretch.to));
             at = next;
             if look(&report.progress).is_break() {
                 return Ok(ControlFlow::Break(Ended::Stopped));
@@ -225,13 +233,37 @@ impl Backtest<'_> {
         Ok(ControlFlow::Continue(()))
     }
 
+    /// Asks until there is an answer, or no more time for one.
+    fn ask(
+        &self,
+        history: &mut dyn LogHistory,
+        request: HistoryRequest,
+        look: &mut dyn FnMut(&Progress) -> ControlFlow<()>,
+        until: Instant,
+        progress: &Progress,
+    ) -> ControlFlow<Ended, HistoryAnswer> {
+        let until = until.min(Instant::now() + self.limits.silence_max);
+        loop {
+            match history.read(request) {
+                Ok(answer) => return ControlFlow::Continue(answer),
+                Err(_) if look(progress).is_break() => return ControlFlow::Break(Ended::Stopped),
+                Err(error) if Instant::now() >= until => {
+                    return ControlFlow::Break(Ended::Unanswered(error));
+                }
+                Err(_) => std::thread::sleep(RETRY_INTERVAL),
+            }
+        }
+    }
+
     fn over(
         &self,
         segment: &Segment,
         end: NextOffset,
+        look: &mut dyn FnMut(&Progress) -> ControlFlow<()>,
         until: Instant,
         report: &mut Report,
     ) -> Result<ControlFlow<Ended>, BacktestError> {
+        let done = report.progress.done;
         for record in segment.records_from(segment.from()) {
             if record.offset.0 >= end.0 {
                 break;
@@ -240,6 +272,7 @@ impl Backtest<'_> {
                 return Ok(ControlFlow::Break(Ended::Records));
             }
             report.progress.records += 1;
+            report.progress.done = done + distance(segment.from(), record.offset.next());
             let Some(change) = self.wanted(&record, report) else { continue };
             if Instant::now() >= until {
                 return Ok(ControlFlow::Break(Ended::Time));
@@ -247,6 +280,10 @@ impl Backtest<'_> {
             self.evaluate(change, report)?;
             if report.matches.len() >= self.limits.matches_max {
                 return Ok(ControlFlow::Break(Ended::Matches));
+            }
+            // A piece of the log may hold a thousand runs, and a run may take its 70 ms.
+            if look(&report.progress).is_break() {
+                return Ok(ControlFlow::Break(Ended::Stopped));
             }
         }
         Ok(ControlFlow::Continue(()))
@@ -298,21 +335,6 @@ impl Backtest<'_> {
             }
         }
         Ok(())
-    }
-}
-
-/// Asks until there is an answer, or the time is over.
-fn ask(
-    history: &mut dyn LogHistory,
-    request: HistoryRequest,
-    until: Instant,
-) -> Result<HistoryAnswer, HistoryError> {
-    loop {
-        match history.read(request) {
-            Ok(answer) => return Ok(answer),
-            Err(error) if Instant::now() >= until => return Err(error),
-            Err(_) => std::thread::sleep(RETRY_INTERVAL),
-        }
     }
 }
 

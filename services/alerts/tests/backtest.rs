@@ -18,6 +18,8 @@ use tidewire_script::{Script, ScriptErrorKind as Kind, ScriptRecord};
 
 /// Records in one answer.
 const PIECE: usize = 10;
+/// The end of the log.
+const END: i64 = 40;
 const HEADER: &[u8] = b"1;U;;none";
 
 /// One partition from `first` on; every other record is another tenant's.
@@ -73,10 +75,22 @@ fn script(body: &str) -> Arc<Script> {
 /// The report, and how often there was a look.
 fn run(
     body: &str,
-    mut log: Log,
+    log: impl LogHistory,
     limits: BacktestLimits,
     since_ms: Option<i64>,
     stop_at: u64,
+) -> (Report, Vec<Progress>) {
+    let is_there = |looks: &[Progress]| looks.last().is_some_and(|look| look.done >= stop_at);
+    run_until(body, log, limits, since_ms, &is_there)
+}
+
+/// The same, stopped once what was seen says so.
+fn run_until(
+    body: &str,
+    mut log: impl LogHistory,
+    limits: BacktestLimits,
+    since_ms: Option<i64>,
+    is_enough: &dyn Fn(&[Progress]) -> bool,
 ) -> (Report, Vec<Progress>) {
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let program = env!("CARGO_BIN_EXE_alerts").into();
@@ -85,11 +99,11 @@ fn run(
     let model = Model::vms();
     let (script, runtime) = (script(body), runtime.handle());
     let backtest = Backtest { script, model: &model, workers: &workers, runtime, limits, since_ms };
-    let stretch = Stretch { partition: Partition(2), from: NextOffset(0), to: NextOffset(log.end) };
+    let stretch = Stretch { partition: Partition(2), from: NextOffset(0), to: NextOffset(END) };
     let mut looks = Vec::new();
     let report = backtest.run(&[stretch], &mut log, &mut |progress| {
         looks.push(*progress);
-        if progress.done >= stop_at { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        if is_enough(&looks) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     });
     (report.unwrap(), looks)
 }
@@ -98,7 +112,7 @@ const BODY: &str = r#"mapResultsForMessage["?1"] = dlpObject.speed; dlpObject.sp
 const ALL: u64 = u64::MAX;
 
 fn log() -> Log {
-    Log { first: 4, end: 40, away: 1 }
+    Log { first: 4, end: END, away: 1 }
 }
 
 #[test]
@@ -137,9 +151,38 @@ fn it_stays_within_its_limits() {
     assert_eq!((report.ended, report.progress.records), (Ended::Time, 0));
     let (report, _) = run(BODY, log(), BacktestLimits::default(), None, 10);
     assert_eq!(report.ended, Ended::Stopped);
+    // A caller may stop it in the middle of a piece.
+    let (report, looks) = run(BODY, log(), BacktestLimits::default(), None, 16);
+    assert_eq!((report.ended, report.progress.done), (Ended::Stopped, 17));
+    assert_eq!(looks.last(), Some(&report.progress));
     // What is older than the moment is passed over: 1000 - offset is the time.
     let (report, _) = run(BODY, log(), BacktestLimits::default(), Some(970), ALL);
     assert_eq!(report.matches.len(), 5);
+}
+
+/// A log that goes away while it is read.
+#[test]
+fn what_was_found_before_kafka_went_is_told() {
+    struct Going(Log);
+    impl LogHistory for Going {
+        fn read(&mut self, request: HistoryRequest) -> Result<HistoryAnswer, HistoryError> {
+            match request.from.next.0 {
+                34.. => Err(HistoryError::Unavailable("gone".to_owned())),
+                _ => self.0.read(request),
+            }
+        }
+
+        fn reset(&mut self) {}
+    }
+    let limits = BacktestLimits { silence_max: Duration::ZERO, ..BacktestLimits::default() };
+    let (report, _) = run(BODY, Going(Log { away: 0, ..log() }), limits, None, ALL);
+    let gone = Ended::Unanswered(HistoryError::Unavailable("gone".to_owned()));
+    assert_eq!((report.ended, report.matches.len(), report.progress.done), (gone, 6, 34));
+    // Stopped while nobody answers: by then it has come no further since the look before.
+    let going = Going(Log { away: 0, ..log() });
+    let stands = |looks: &[Progress]| matches!(looks, [.., a, b] if a == b && a.done == 34);
+    let (report, _) = run_until(BODY, going, BacktestLimits::default(), None, &stands);
+    assert_eq!((report.ended, report.matches.len()), (Ended::Stopped, 6));
 }
 
 #[test]

@@ -66,6 +66,11 @@ impl Collector {
             (&metrics.conflated, &mut before.conflated, total.conflated),
             (&metrics.fell_back, &mut before.fell_back, total.fell_back),
             (
+                &metrics.alerts_without_images,
+                &mut before.alerts_without_images,
+                total.alerts_without_images,
+            ),
+            (
                 &metrics.history_reads,
                 &mut seen.history_reads,
                 planes().map(|plane| plane.history.reads()).sum(),

@@ -2,11 +2,10 @@
 //!
 //! The registry is folded by the follower of the control topic and stays in force while Kafka or the store
 //! are away: neither is asked for a script. What a script reads is found by compiling it, in a worker process
-//! ([`compiler`]); who may subscribe to it follows from that ([`judge`]).
+//! ([`compiler`]); who may subscribe to it follows from that ([`tidewire_script::judge`]).
 
 mod api;
 mod compiler;
-mod judge;
 mod save;
 mod shown;
 mod watch;
@@ -17,7 +16,7 @@ use parking_lot::RwLock;
 use tidewire_event::{ObjectType, Tenant};
 use tidewire_rights::{DefaultRight, Duty, PermissionClass, Principal};
 use tidewire_sandbox::WorkerOptions;
-use tidewire_script::{Applied, Found, Registry, Script, StoredError};
+use tidewire_script::{Applied, Found, Registry, Script, StoredError, judge};
 use tidewire_telemetry::metrics::ControlOutcome;
 use tidewire_wire::error::Refusal;
 use tokio::sync::Semaphore;

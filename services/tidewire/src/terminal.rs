@@ -16,6 +16,12 @@ pub(crate) fn plain(text: &str) -> Cow<'_, str> {
     }
 }
 
+/// To the start of the line, and what stands there cleared.
+const CLEAR: &str = "\r\x1b[K";
+/// What does not fit into the line is left out instead of breaking it: what is broken cannot be drawn over
+/// (DECAWM, off and on again).
+const CUT: (&str, &str) = ("\x1b[?7l", "\x1b[?7h");
+
 /// One line on standard error: drawn over on a terminal, told now and then elsewhere.
 pub(crate) struct ProgressLine {
     command: &'static str,
@@ -24,12 +30,15 @@ pub(crate) struct ProgressLine {
     shown: Instant,
     draws: bool,
     is_open: bool,
+    is_closed: bool,
 }
 
 impl ProgressLine {
     pub(crate) fn new(command: &'static str, tell_every: Duration) -> Self {
-        let draws = std::io::stderr().is_terminal();
-        Self { command, tell_every, shown: Instant::now(), draws, is_open: false }
+        let is_dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
+        let draws = std::io::stderr().is_terminal() && !is_dumb;
+        let shown = Instant::now();
+        Self { command, tell_every, shown, draws, is_open: false, is_closed: false }
     }
 
     /// Whether it is drawn, not told.
@@ -39,14 +48,16 @@ impl ProgressLine {
 
     /// Whether it is time to show it again.
     pub(crate) fn is_due(&self) -> bool {
-        self.shown.elapsed() >= if self.draws { DRAW_EVERY } else { self.tell_every }
+        let every = if self.draws { DRAW_EVERY } else { self.tell_every };
+        !self.is_closed && self.shown.elapsed() >= every
     }
 
     pub(crate) fn show(&mut self, text: &str) {
         self.shown = Instant::now();
         if self.draws {
-            // Over the line before: to its start, and what is left of it cleared.
-            eprint!("\r\x1b[K{text}");
+            let (off, on) = CUT;
+            // Back at its start, so that what the terminal itself writes (^C) breaks no line either.
+            eprint!("{CLEAR}{off}{text}{on}\r");
             self.is_open = true;
         } else {
             eprintln!("tidewire {}: {text}", self.command);
@@ -63,6 +74,14 @@ impl ProgressLine {
     pub(crate) fn end(&mut self) {
         if std::mem::take(&mut self.is_open) {
             eprintln!();
+        }
+    }
+
+    /// Clears the line that is drawn, if one is. It is due no more.
+    pub(crate) fn close(&mut self) {
+        self.is_closed = true;
+        if std::mem::take(&mut self.is_open) {
+            eprint!("{CLEAR}");
         }
     }
 }

@@ -8,9 +8,10 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use rdkafka::TopicPartitionList;
-use rdkafka::config::ClientConfig;
+use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
-use rdkafka::message::{Header, Message as _, OwnedHeaders};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::message::{BorrowedMessage, Header, Message as _, OwnedHeaders};
 use rdkafka::producer::{FutureProducer, FutureRecord};
 use serde_json::{Value, json};
 use tidewire_testkit::kafka::Kafka;
@@ -30,21 +31,27 @@ const UNANSWERED_MAX: usize = 200;
 /// Code and change of an alert.
 pub(crate) type Alert = (String, String);
 
-/// A broker with Tidewire's topics.
+/// Brokers with Tidewire's topics.
 pub(crate) struct Bed {
     pub(crate) kafka: Kafka,
+    pub(crate) topics: Topics,
 }
 
 impl Bed {
-    /// `None`, and a loud word, where there is no Kafka.
+    /// One broker. `None`, and a loud word, where there is no Kafka.
     pub(crate) fn start() -> Option<Self> {
-        let kafka = Kafka::start(1).expect("the broker starts")?;
-        let topics = Topics::new(&kafka.bootstrap(), 1);
+        Self::of(1)
+    }
+
+    /// So many brokers, 1 or 3; each topic has a replica on every one.
+    pub(crate) fn of(brokers: usize) -> Option<Self> {
+        let kafka = Kafka::start(brokers).expect("the brokers start")?;
+        let topics = Topics::new(&kafka.bootstrap(), i32::try_from(brokers).unwrap());
         topics.create("changes", PARTITIONS, "delete");
         topics.create("alerts", ALERT_PARTITIONS, "delete");
         topics.create("control", 1, "compact");
         topics.create("quarantine", 1, "compact");
-        Some(Self { kafka })
+        Some(Self { kafka, topics })
     }
 
     /// A replica, not started yet.
@@ -73,7 +80,11 @@ impl Bed {
             .set("bootstrap.servers", self.kafka.bootstrap())
             .set("partitioner", "murmur2_random")
             .set("enable.idempotence", "true")
-            .set("linger.ms", "2");
+            .set("reconnect.backoff.max.ms", "500")
+            // As the services have it: a broker that hangs is given up by this.
+            .set("socket.timeout.ms", "8000")
+            .set("linger.ms", "2")
+            .set_log_level(RDKafkaLogLevel::Critical);
         config.create().unwrap()
     }
 
@@ -144,22 +155,55 @@ pub(crate) async fn write(producer: FutureProducer, tenant: &str, number: u64) -
     (format!("{}-{}", written.partition, written.offset), number)
 }
 
-/// A reader of the alerts from the first on.
-fn reader(bed: &Bed, isolation: &str) -> BaseConsumer {
+/// A reader of a topic from the first record on.
+fn reader(bed: &Bed, topic: &str, partitions: i32, isolation: &str) -> BaseConsumer {
     let mut config = ClientConfig::new();
     config
         .set("bootstrap.servers", bed.kafka.bootstrap())
         .set("group.id", "judge")
         .set("enable.auto.commit", "false")
+        .set("auto.offset.reset", "error")
+        .set("reconnect.backoff.max.ms", "500")
+        .set("socket.timeout.ms", "8000")
         .set("fetch.wait.max.ms", "5")
-        .set("isolation.level", isolation);
+        .set("isolation.level", isolation)
+        .set_log_level(RDKafkaLogLevel::Critical);
     let consumer: BaseConsumer = config.create().unwrap();
     let mut from = TopicPartitionList::new();
-    for partition in 0..ALERT_PARTITIONS {
-        from.add_partition_offset("alerts", partition, rdkafka::Offset::Beginning).unwrap();
+    for partition in 0..partitions {
+        from.add_partition_offset(topic, partition, rdkafka::Offset::Beginning).unwrap();
     }
     consumer.assign(&from).unwrap();
     consumer
+}
+
+/// The next record; none while brokers are away. librdkafka goes on by itself after any error but the loss of
+/// its place.
+fn next(consumer: &BaseConsumer) -> Option<BorrowedMessage<'_>> {
+    match consumer.poll(Duration::from_millis(100))? {
+        Ok(message) => Some(message),
+        Err(KafkaError::MessageConsumption(RDKafkaErrorCode::AutoOffsetReset)) => {
+            panic!("records were lost under a reader")
+        }
+        Err(_) => None,
+    }
+}
+
+/// All changes that stand in the log, with their ids and numbers: what is owed follows from that, not from what
+/// a producer was told while brokers failed.
+pub(crate) fn changes(bed: &Bed) -> Vec<(String, u64)> {
+    let consumer = reader(bed, "changes", PARTITIONS, "read_committed");
+    let high = |partition| consumer.fetch_watermarks("changes", partition, PATIENCE).unwrap().1;
+    let count: i64 = (0..PARTITIONS).map(high).sum();
+    let (until, mut found) = (Instant::now() + PATIENCE, Vec::new());
+    while i64::try_from(found.len()).unwrap() < count {
+        assert!(Instant::now() < until, "{} of {count} changes", found.len());
+        let Some(message) = next(&consumer) else { continue };
+        let body: Value = serde_json::from_slice(message.payload().unwrap()).unwrap();
+        let id = format!("{}-{}", message.partition(), message.offset());
+        found.push((id, body["new"]["speed"].as_u64().unwrap()));
+    }
+    found
 }
 
 /// Reads the alerts, each with how often it came.
@@ -179,12 +223,12 @@ struct Seen {
 impl Alerts {
     /// Those that are committed.
     pub(crate) fn committed(bed: &Bed) -> Self {
-        Self::follow(reader(bed, "read_committed"))
+        Self::follow(reader(bed, "alerts", ALERT_PARTITIONS, "read_committed"))
     }
 
     /// Those too that were written and never committed.
     pub(crate) fn written(bed: &Bed) -> Self {
-        Self::follow(reader(bed, "read_uncommitted"))
+        Self::follow(reader(bed, "alerts", ALERT_PARTITIONS, "read_uncommitted"))
     }
 
     fn follow(consumer: BaseConsumer) -> Self {
@@ -194,8 +238,8 @@ impl Alerts {
         let reader = named
             .spawn(move || {
                 while !shared.stop.load(Ordering::SeqCst) {
-                    let Some(message) = consumer.poll(Duration::from_millis(100)) else { continue };
-                    let alert = alert(message.unwrap().payload().unwrap());
+                    let Some(message) = next(&consumer) else { continue };
+                    let alert = alert(message.payload().unwrap());
                     *shared.alerts.lock().unwrap().entry(alert).or_default() += 1;
                     shared.count.fetch_add(1, Ordering::SeqCst);
                     shared.grew.notify_all();
@@ -218,6 +262,14 @@ impl Alerts {
             assert!(!left.is_zero(), "{} of {count} alerts came", self.count());
             alerts = self.seen.grew.wait_timeout(alerts, left).unwrap().0;
         }
+    }
+
+    /// Waits for a second at most until so many have come; whether they have.
+    pub(crate) fn wait_a_second_for(&self, count: u64) -> bool {
+        let alerts = self.seen.alerts.lock().unwrap();
+        let missing = |_: &mut HashMap<Alert, u32>| self.count() < count;
+        let waited = self.seen.grew.wait_timeout_while(alerts, Duration::from_secs(1), missing);
+        !waited.unwrap().1.timed_out()
     }
 
     /// Waits until this one has come.

@@ -32,11 +32,20 @@ where
 }
 
 pub(crate) fn create_topic(bootstrap: &str, name: &str, partitions: i32, cleanup: &str) {
+    create_topic_with(bootstrap, name, partitions, &[("cleanup.policy", cleanup)]);
+}
+
+pub(crate) fn create_topic_with(
+    bootstrap: &str,
+    name: &str,
+    partitions: i32,
+    settings: &[(&str, &str)],
+) {
     let admin = AdminClient::<DefaultClientContext>::from_config(&config(bootstrap)).unwrap();
     let topic = NewTopic::new(name, partitions, TopicReplication::Fixed(1))
-        .set("cleanup.policy", cleanup)
         // The event times of the tests lie in the past.
         .set("retention.ms", "-1");
+    let topic = settings.iter().fold(topic, |topic, (name, value)| topic.set(name, value));
     let made = block(admin.create_topics([&topic], &AdminOptions::new())).unwrap();
     made.into_iter().for_each(|result| {
         result.unwrap();
@@ -83,6 +92,12 @@ pub(crate) fn create_anew(bootstrap: &str, name: &str) {
         std::thread::sleep(Duration::from_millis(50));
     }
     until_partitions(&admin, name, 1);
+}
+
+/// The offset behind the last record of partition 0.
+pub(crate) fn end(bootstrap: &str, name: &str) -> i64 {
+    let consumer: BaseConsumer = config(bootstrap).create().unwrap();
+    consumer.fetch_watermarks(name, 0, Duration::from_secs(20)).unwrap().1
 }
 
 /// Deletes all that stands in partition 0, as retention does. The next offset stays.

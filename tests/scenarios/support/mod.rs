@@ -1,11 +1,13 @@
 //! A deployment of its own: two gateways, capture, a topic, and what clients need to talk to them.
 
 pub(crate) mod alerts;
+pub(crate) mod backtest;
 pub(crate) mod keys;
 pub(crate) mod log;
 pub(crate) mod mute;
 pub(crate) mod socket;
 pub(crate) mod stream;
+pub(crate) mod terminal;
 pub(crate) mod v1;
 
 use std::fmt::Write as _;
@@ -40,6 +42,8 @@ const SECRET: &str = "a secret of the black-box tests, long enough for HS256";
 pub(crate) struct Setup {
     /// Partitions of the topic; 0 is 1.
     pub(crate) partitions: i32,
+    /// Most bytes of a batch of the topic of alerts; 0 is the broker's default.
+    pub(crate) alerts_bytes_max: u32,
     /// A broker of its own, which can be stopped.
     pub(crate) own_kafka: bool,
     /// A Redis of its own, which can be stopped.
@@ -113,7 +117,10 @@ impl World {
         let (topic, quarantine) = (format!("changes-{number}"), format!("quarantine-{number}"));
         log::create_topic(&bootstrap, &topic, setup.partitions.max(1), "delete");
         let (control, alerts) = (format!("control-{number}"), format!("alerts-{number}"));
-        log::create_topic(&bootstrap, &alerts, 1, "delete");
+        let bytes_max = setup.alerts_bytes_max.to_string();
+        let own = [("max.message.bytes", bytes_max.as_str())];
+        let own = if setup.alerts_bytes_max == 0 { &own[..0] } else { &own };
+        log::create_topic_with(&bootstrap, &alerts, 1, own);
         for compacted in [&control, &quarantine] {
             log::create_topic(&bootstrap, compacted, 1, "compact");
         }

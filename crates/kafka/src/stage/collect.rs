@@ -68,6 +68,10 @@ impl Stage {
                     self.reset_errors += 1;
                     break;
                 }
+                Some(Err(error @ RdError::MessageConsumptionFatal(Code::FencedInstanceId))) => {
+                    self.take_seat_again(&error)?;
+                    return Ok(None);
+                }
                 Some(Err(error @ RdError::MessageConsumptionFatal(_))) => {
                     return Err(StageError::Fatal(error.to_string()));
                 }

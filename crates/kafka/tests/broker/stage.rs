@@ -307,6 +307,76 @@ async fn a_topic_created_again_is_told_and_read_from_its_start() {
     assert_eq!(starts, [(0, 9, StartedFrom::Committed), (1, 2, StartedFrom::Committed)]);
 }
 
+/// As when the coordinator fails in mid-join: the group knows the name under another member id.
+#[tokio::test]
+async fn an_instance_that_is_fenced_by_its_name_takes_its_seat_again() {
+    let Some(mut shop) = Shop::shared("seat", 2).await else { return };
+    shop.options.instance = Some("only".to_owned());
+    shop.write(0, texts("a", 5));
+    let mut first = shop.stage();
+    first.until(|copier| copier.copied == 5);
+    let fence = || {
+        let mut other = shop.stage();
+        other.until(|copier| assigned(copier).len() == 2);
+    };
+    fence();
+    shop.write(0, texts("b", 5));
+    let deadline = Instant::now() + DEADLINE;
+    while first.copied < 10 {
+        assert!(Instant::now() < deadline, "{} {:?}", first.copied, first.events);
+        // Its producer was fenced, too, by the other's.
+        if let Err(error) = first.turn() {
+            assert!(error.is_transient(), "{error}");
+        }
+    }
+    let lost = |event: &StageEvent| matches!(event, StageEvent::Revoked { lost: true, .. });
+    assert_eq!(first.events.iter().filter(|event| lost(event)).count(), 2);
+    shop.assert_once(texts("a", 5).chain(texts("b", 5)));
+    // Fenced again so soon: another bears its name, and one of the two has to go.
+    fence();
+    let deadline = Instant::now() + DEADLINE;
+    let ended = loop {
+        assert!(Instant::now() < deadline, "{:?}", first.events);
+        if let Err(error) = first.stage.poll(std::time::Duration::from_millis(200)) {
+            break error;
+        }
+    };
+    assert!(matches!(&ended, StageError::Fatal(text) if text.contains("Fenced")), "{ended}");
+}
+
+/// A request holds many records, and the cluster refuses it as a whole.
+#[tokio::test]
+async fn outputs_that_are_too_large_only_together_are_written() {
+    let Some(mut shop) = Shop::shared("together", 1).await else { return };
+    let Some(kafka) = Kafka::shared() else { return };
+    shop.options.output = kafka.topic("small");
+    let small = [("max.message.bytes", "20000")];
+    Cluster::of(kafka).create(&shop.options.output, 2, &small).await;
+    let long = |count| texts("a", count).map(|text| format!("{text} {}", "x".repeat(1_000)));
+    shop.write(0, long(200));
+    let mut copier = shop.stage();
+    let batch = copier.batch();
+    let mut outputs = copies(&batch);
+    // They stood in the log before the stage came, so one fetch has brought them.
+    let count = outputs.len();
+    assert!(count >= 50, "{count} records in the batch");
+    // Two that are too large alone are named one after the other, and no other is.
+    let large = [count / 4, count / 2];
+    for index in large {
+        outputs[index].payload = Some(vec![b'y'; 30_000].into());
+    }
+    for index in large {
+        let refused = copier.stage.commit(&batch, &outputs);
+        let expected = StageError::Refused { output: index, reason: WriteError::TooLarge };
+        assert_eq!(refused, Err(expected));
+        outputs[index].payload = Some("small".into());
+    }
+    copier.stage.commit(&batch, &outputs).unwrap();
+    let found = shop.output();
+    assert_eq!(found.values().sum::<usize>(), count);
+    assert_eq!(found.get("small"), Some(&2));
+}
+
 #[tokio::test]
 async fn an_output_that_cannot_be_written_is_named() {
     for shop in Shop::all("refused", 1).await {

@@ -25,6 +25,7 @@ impl ShardCore {
         self.encoders.begin();
         let owners = owners_of(event, &self.settings.model);
         let mut matched = std::mem::take(&mut self.matched);
+        let mut was_sent = false;
         self.routes.visit(event, &owners, |view, role| matched.push((view, role)));
         for (index, role) in matched.drain(..) {
             if !self.is_wanted(index, role, event) {
@@ -49,6 +50,7 @@ impl ShardCore {
                     true
                 }
             };
+            was_sent |= sent;
             if !sent {
                 if event.is_first_report() {
                     self.broken.push(Arc::clone(event));
@@ -57,6 +59,9 @@ impl ShardCore {
             }
         }
         self.matched = matched;
+        if was_sent && matches!(event.alert(), Some(Ok(alert)) if !alert.has_image) {
+            self.stats.alerts_without_images += 1;
+        }
         if event.look_for_owners && event.body().is_err() {
             self.owners_unknown(event, now);
         }

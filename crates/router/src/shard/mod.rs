@@ -141,6 +141,8 @@ pub struct ShardStats {
     pub conflated: u64,
     /// Live subscriptions that went back to catching up, since their queue was full.
     pub fell_back: u64,
+    /// Alerts that were sent, live, and whose record holds no image of the change.
+    pub alerts_without_images: u64,
     /// Bytes in the connections' own queues.
     pub queued_bytes: usize,
     /// Bytes in the logs of views, which some connections have still to be sent.
@@ -165,6 +167,7 @@ impl std::ops::AddAssign for ShardStats {
             gaps,
             conflated,
             fell_back,
+            alerts_without_images,
             queued_bytes,
             backlog_bytes,
         } = other;
@@ -182,6 +185,7 @@ impl std::ops::AddAssign for ShardStats {
         self.gaps += gaps;
         self.conflated += conflated;
         self.fell_back += fell_back;
+        self.alerts_without_images += alerts_without_images;
         self.queued_bytes += queued_bytes;
         self.backlog_bytes += backlog_bytes;
     }

@@ -44,6 +44,15 @@ fn alert(code: &str, operation: Operation, new: &str, old: &str, offset: i64) ->
     Record::new(&record.key(), &record.header(), std::str::from_utf8(&record.value()).unwrap())
 }
 
+/// The same for an alert that was too large with the images of its change.
+fn without_images(code: &str, operation: Operation, offset: i64) -> Record {
+    let with = alert(code, operation, NEW, OLD, offset);
+    let payload = String::from_utf8(with.payload.clone().unwrap()).unwrap();
+    let bare = payload.replace(NEW, "null").replace(OLD, "null");
+    let header = with.header.as_ref().map(|header| header.replace(";full;", ";none;"));
+    Record { header, payload: Some(bare.into_bytes()), ..with }
+}
+
 fn alerts_of(code: &str) -> Subscription {
     subscription(Definition::alerts(Tenant::new("acme").unwrap(), code).unwrap())
 }
@@ -139,6 +148,32 @@ fn what_is_no_alert_is_told_as_a_gap() {
         assert!(matches!(replica.record(&good), Routed::To(1)));
         assert_eq!(replica.messages(id).len(), 2);
     }
+}
+
+/// It was too large with the images: who has a field list gets the reference, and it is no poison.
+#[test]
+fn an_alert_without_images_is_shown_as_a_reference() {
+    let mut replica = Replica::new(Model::vms(), 1);
+    let port_call = TypeSelector::parse("PortCall").unwrap();
+    let list = mask(&replica.model, &port_call, r#"{"port":{"portName":"*"},"speed":"*"}"#);
+    let plain = listen(&mut replica, Framing::WebSocket, alerts_of("A"));
+    let fields = Subscription { mask: Some(list), ..alerts_of("A") };
+    let fields = listen(&mut replica, Framing::WebSocket, fields);
+    let record = without_images("A", Operation::Update, 7);
+    assert!(record.payload.as_ref().unwrap().ends_with(br#""new":null,"old":null}"#));
+    assert!(matches!(replica.record(&record), Routed::To(1)));
+    let link = r#"{"key":7823672,"self":"https://vms.example.com/ws/rest/PortCall/7823672"}"#;
+    for (id, object) in [(plain, "7823672"), (fields, link)] {
+        let messages = replica.messages(id);
+        assert_eq!(messages.len(), 1, "{messages:?}");
+        let object = format!(r#""dataloyObject":{object},"dataloyObjectSelf""#);
+        assert!(messages[0].contains(&object), "{}", messages[0]);
+        assert!(messages[0].contains(r#""alert":{"scriptCode":"A""#), "{}", messages[0]);
+    }
+    assert!(replica.shards[0].0.take_broken().is_empty());
+    assert_eq!(replica.shards[0].0.stats().alerts_without_images, 1);
+    replica.record(&alert("A", Operation::Update, NEW, OLD, 8));
+    assert_eq!(replica.shards[0].0.stats().alerts_without_images, 1);
 }
 
 #[test]

@@ -15,7 +15,7 @@ use tidewire_http::{
     ApiBody, ApiHandler, ApiReply, ApiRequest, BodyError, Method, Reply, Site, StatusCode,
 };
 use tidewire_rights::{Duty, PermissionClass, Principal};
-use tidewire_script::{Found, RECORD_BYTES_MAX, ScriptRecord};
+use tidewire_script::{Found, RECORD_BYTES_MAX, ScriptRecord, judge};
 use tidewire_wire::error::Refusal;
 use tidewire_wire::request::redact;
 use tracing::info;
@@ -150,13 +150,13 @@ impl Asker {
     }
 
     fn writes(&self, shared: &Shared) -> Result<(), Refusal> {
-        if self.has(shared, Duty::ScriptAuthor) {
-            return Ok(());
+        let judged = judge::of_author(shared.verifier.roles(), &self.principal);
+        if judged.is_ok() {
+            return judged;
         }
         info!(target: "audit", tenant = %self.principal.tenant, by = &*self.principal.id,
             address = %self.address, "a write of alert scripts was refused: not a script author");
-        let text = "script authors only: no role of the token is among auth.roles.script_author";
-        Err(Refusal::forbidden(text))
+        judged
     }
 
     /// Whether he may see a script.

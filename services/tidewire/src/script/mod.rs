@@ -6,6 +6,7 @@
 //!
 //! Exit codes: 0 done, 1 the script is at fault or the other side refuses, 64 bad usage.
 
+mod access;
 mod backtest;
 mod events;
 mod fault;
@@ -34,8 +35,9 @@ pub(crate) enum Script {
     Delete(registry::One),
     /// Compiles a script, dry-runs it as saving does, and runs it over given changes. Asks nobody.
     Test(trial::Args),
-    /// Runs a script over the change topic and shows when it would have fired. For operators: it needs
-    /// READ on the topic, and sees what it holds.
+    /// Runs a script over the change topic and shows when it would have fired. It needs READ on the topic.
+    /// With a token, for script authors: it runs what the token may read. Without one, for operators: it
+    /// sees all that the topic holds.
     Backtest(backtest::Args),
 }
 

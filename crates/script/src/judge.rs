@@ -8,9 +8,10 @@
 
 use tidewire_event::ObjectType;
 use tidewire_model::Model;
-use tidewire_rights::{PermissionClass, Principal};
-use tidewire_script::{Fields, Script};
+use tidewire_rights::{Duty, PermissionClass, Principal, RoleMap};
 use tidewire_wire::error::Refusal;
+
+use crate::{Fields, Script};
 
 const NO_ROLE: &str = "the script names no role: it is for script authors alone, since this deployment grants \
                        what may be read (rights.default is deny)";
@@ -19,7 +20,7 @@ const NO_ROLE: &str = "the script names no role: it is for script authors alone,
 ///
 /// # Errors
 /// 403.
-pub(super) fn of_record(
+pub fn of_record(
     principal: &Principal,
     class: &PermissionClass,
     script: &Script,
@@ -45,7 +46,7 @@ pub(super) fn of_record(
 ///
 /// # Errors
 /// 403 names the type.
-pub(super) fn of_fields(
+pub fn of_fields(
     class: &PermissionClass,
     model: &Model,
     script: &Script,
@@ -69,4 +70,16 @@ fn may_read_field(class: &PermissionClass, object_type: &ObjectType, _member: &s
 
 fn not_allowed(object_type: &ObjectType) -> Refusal {
     Refusal::forbidden(format!("the script reads type {object_type}, which is not allowed"))
+}
+
+/// Whether the principal may write scripts.
+///
+/// # Errors
+/// 403 names the setting.
+pub fn of_author(roles: &RoleMap, principal: &Principal) -> Result<(), Refusal> {
+    if roles.may(Duty::ScriptAuthor, principal) {
+        return Ok(());
+    }
+    let text = "script authors only: no role of the token is among auth.roles.script_author";
+    Err(Refusal::forbidden(text))
 }
