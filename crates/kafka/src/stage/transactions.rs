@@ -30,6 +30,9 @@ type Client = BaseProducer<TransactionsContext>;
 /// How long a full queue is waited for at a time.
 const QUEUE_WAIT: Duration = Duration::from_millis(20);
 
+/// Deliveries are looked at so often: about what the linger of the producer adds anyway.
+const DELIVERY_WAIT: Duration = Duration::from_millis(1);
+
 /// Outputs of the current transaction that were not written: their indices and why. No more than outputs.
 type Failures = Vec<(usize, RdError)>;
 
@@ -174,7 +177,7 @@ impl Transactions {
         for (index, output) in outputs.iter().enumerate() {
             self.produce(client, index, output, deadline)?;
         }
-        client.flush(left(deadline))?;
+        await_deliveries(client, deadline)?;
         if !client.context().failures().is_empty() {
             return Err(Failed::Delivery);
         }
@@ -230,6 +233,18 @@ impl Transactions {
             }
         }
     }
+}
+
+/// Waits until all outputs are acknowledged or refused. Not `flush`: that of rdkafka waits a tenth of a second
+/// at a time, also where the acknowledgement has come, and so did each alert.
+fn await_deliveries(client: &Client, deadline: Instant) -> Result<(), RdError> {
+    while client.in_flight_count() > 0 {
+        if Instant::now() >= deadline {
+            return Err(RdError::Flush(Code::OperationTimedOut));
+        }
+        client.poll(DELIVERY_WAIT);
+    }
+    Ok(())
 }
 
 fn left(deadline: Instant) -> Duration {

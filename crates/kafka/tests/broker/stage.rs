@@ -1,6 +1,6 @@
 //! A stage: where it begins, what it hands out, what it commits.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use rdkafka::admin::NewPartitions;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
@@ -323,4 +323,20 @@ async fn an_output_that_cannot_be_written_is_named() {
         copier.stage.commit(&batch, &outputs).unwrap();
         shop.assert_once(texts("a", 3));
     }
+}
+
+#[tokio::test]
+async fn a_commit_waits_no_longer_than_for_its_acknowledgements() {
+    let shop = Shop::embedded("quick", 1);
+    let mut copier = shop.stage();
+    let mut times = Vec::new();
+    for number in 0..10 {
+        shop.write(0, texts(&format!("a{number}"), 1));
+        let batch = copier.batch();
+        let began = Instant::now();
+        copier.stage.commit(&batch, &copies(&batch)).unwrap();
+        times.push(began.elapsed());
+    }
+    // rdkafka's own flush waits a tenth of a second, whatever comes.
+    assert!(times.iter().min() < Some(&Duration::from_millis(90)), "{times:?}");
 }
