@@ -38,6 +38,8 @@ pub struct RhaiEngine {
     limits: ScriptLimits,
     clock: Clock,
     deadline: Rc<Cell<Duration>>,
+    /// What a run may use now.
+    cpu_max: Duration,
     /// The names of fields that have a getter.
     names: HashMap<String, NameId>,
 }
@@ -61,7 +63,8 @@ impl RhaiEngine {
     pub fn new(limits: ScriptLimits, clock: Rc<dyn Fn() -> Duration>) -> Self {
         let deadline = Rc::new(Cell::new(Duration::MAX));
         let engine = setup::engine(&limits, Rc::clone(&clock), Rc::clone(&deadline));
-        Self { engine, limits, clock, deadline, names: HashMap::new() }
+        let cpu_max = limits.cpu_max;
+        Self { engine, limits, clock, deadline, cpu_max, names: HashMap::new() }
     }
 
     /// Gives a field of this name a getter: on objects its value, on null null.
@@ -137,6 +140,10 @@ impl tidewire_script::Engine for RhaiEngine {
         &script.fields
     }
 
+    fn limit_cpu(&mut self, cpu_max: Option<Duration>) {
+        self.cpu_max = cpu_max.map_or(self.limits.cpu_max, |max| max.min(self.limits.cpu_max));
+    }
+
     fn open(&self, event: &Event, references: &Rc<dyn References>) -> Opened {
         let image = Image::of_event(Arc::clone(&event.body), Rc::clone(references));
         let object = |node: Option<tidewire_event::image::Node<'_>>| {
@@ -159,7 +166,7 @@ impl tidewire_script::Engine for RhaiEngine {
     fn evaluate(&self, script: &Compiled, opened: &Opened) -> Result<Outcome, ScriptError> {
         // A scope of its own: what a script does to its variables is nobody else's business.
         let mut scope = opened.scope.clone();
-        self.deadline.set((self.clock)() + self.limits.cpu_max);
+        self.deadline.set((self.clock)() + self.cpu_max);
         let returned = self
             .engine
             .eval_ast_with_scope::<Dynamic>(&mut scope, &script.ast)

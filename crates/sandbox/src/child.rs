@@ -21,7 +21,8 @@ use tidewire_script::{
 
 use crate::frame;
 use crate::message::{Reply, Request, Slot, State};
-use limits::{Memory, cpu_time};
+use limits::Memory;
+pub use limits::cpu_time;
 use scripts::Scripts;
 
 /// Results are sent when nothing was for so long: the parent counts a script's time from the last sign.
@@ -67,7 +68,16 @@ fn serve<E: Engine>(engine: E, input: &mut impl Read, output: &mut impl Write) -
                 let state = worker.state()?;
                 worker.send(output, &Reply::Compiled { result, state })?;
             }
-            Request::Run { object_type, operation, changed_by, load, scripts, is_careful } => {
+            Request::Run {
+                object_type,
+                operation,
+                changed_by,
+                load,
+                scripts,
+                is_careful,
+                cpu_max_nanos,
+            } => {
+                worker.scripts.limit_cpu(cpu_max_nanos.map(Duration::from_nanos));
                 for (slot, source) in load {
                     worker.scripts.load(slot, source);
                 }

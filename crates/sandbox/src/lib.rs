@@ -24,7 +24,7 @@ mod process;
 mod source;
 mod workers;
 
-pub use child::worker_main;
+pub use child::{cpu_time, worker_main};
 pub use options::{WORKER_ARGUMENT, WorkerOptions};
 pub use source::Source;
 pub use workers::{Evaluated, Stats, Workers, WorkersError};

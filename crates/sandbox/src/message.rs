@@ -23,6 +23,8 @@ pub(crate) enum Request {
         scripts: Vec<Slot>,
         /// Answer each script at once: one before has ended a worker.
         is_careful: bool,
+        /// CPU time of each run in nanoseconds, where it is less than what the engine gives.
+        cpu_max_nanos: Option<u64>,
     },
 }
 

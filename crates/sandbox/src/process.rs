@@ -132,10 +132,14 @@ impl Process {
     }
 
     /// The next reply, if the process gives one before it has used too much.
-    pub(crate) async fn reply(&mut self, options: &WorkerOptions) -> Result<Reply, Failed> {
+    pub(crate) async fn reply(
+        &mut self,
+        options: &WorkerOptions,
+        cpu_max: Duration,
+    ) -> Result<Reply, Failed> {
         let started = Instant::now();
         let (pid, cpu_before) = (self.pid, self.cpu());
-        let mut look_at = started + options.cpu_max;
+        let mut look_at = started + cpu_max;
         let mut reply = Box::pin(frame::receive::<Reply>(&mut self.stdout));
         let mut used = Duration::ZERO;
         let received = loop {
@@ -146,10 +150,10 @@ impl Process {
             }
             let cpu = cpu_of(pid).map(|cpu| cpu.saturating_sub(cpu_before));
             used = cpu.unwrap_or_else(|| started.elapsed());
-            if used >= options.cpu_max || started.elapsed() >= options.wall_max {
+            if used >= cpu_max || started.elapsed() >= options.wall_max {
                 break None;
             }
-            look_at = Instant::now() + (options.cpu_max - used).max(LOOK_AGAIN);
+            look_at = Instant::now() + (cpu_max - used).max(LOOK_AGAIN);
         };
         drop(reply);
         match received {
@@ -167,7 +171,7 @@ impl Process {
             None => {
                 let _ = self.child.start_kill();
                 let _ = timeout(END_MAX, self.child.wait()).await;
-                Err(Failed::Ended(End::Stopped { cpu_max: options.cpu_max, cpu: used }))
+                Err(Failed::Ended(End::Stopped { cpu_max, cpu: used }))
             }
         }
     }

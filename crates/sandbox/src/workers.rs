@@ -120,6 +120,21 @@ impl Workers {
         self.evaluate_sources(event, &sources).await
     }
 
+    /// As [`Self::evaluate`], but each run has so little CPU time: one that needs more has an error of kind
+    /// `deadline`.
+    ///
+    /// # Errors
+    /// As [`Self::evaluate`].
+    pub async fn evaluate_within(
+        &self,
+        event: &Event,
+        scripts: &[Arc<Script>],
+        cpu_max: Duration,
+    ) -> Result<Evaluated, WorkersError> {
+        let sources: Vec<Source> = scripts.iter().map(|script| Source::from(&**script)).collect();
+        self.run(event, &sources, Some(cpu_max)).await
+    }
+
     /// Runs sources over an event, in their order; as [`Self::evaluate`].
     ///
     /// # Errors
@@ -129,11 +144,20 @@ impl Workers {
         event: &Event,
         sources: &[Source],
     ) -> Result<Evaluated, WorkersError> {
+        self.run(event, sources, None).await
+    }
+
+    async fn run(
+        &self,
+        event: &Event,
+        sources: &[Source],
+        cpu_max: Option<Duration>,
+    ) -> Result<Evaluated, WorkersError> {
         if sources.is_empty() {
             return Ok(Evaluated::default());
         }
         let mut lease = self.lease().await?;
-        Ok(run::run(&mut lease, event, sources).await)
+        Ok(run::run(&mut lease, event, sources, cpu_max).await)
     }
 
     /// Compiles a source, and tells what it reads.
@@ -152,7 +176,7 @@ impl Workers {
         if process.send(&request, &[]).await.is_err() {
             return Ok(Err(unavailable()));
         }
-        Ok(match process.reply(options).await {
+        Ok(match process.reply(options, options.cpu_max).await {
             Ok(Reply::Compiled { result, .. }) => result,
             Ok(_) | Err(Failed::Broken) => Err(unavailable()),
             Err(Failed::Ended(end)) => {

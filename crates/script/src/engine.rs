@@ -8,6 +8,7 @@
 //! ends by the limits it was made with, but for native calls, which only the process's limits end.
 
 use std::rc::Rc;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -39,6 +40,10 @@ pub trait Engine {
 
     /// What a script reads of its objects.
     fn fields<'s>(&self, script: &'s Self::Script) -> &'s Fields;
+
+    /// Bounds the CPU time of each run from here on; `None` is what the engine was made with, and no bound
+    /// is longer than that. An engine that does not look leaves it to the process.
+    fn limit_cpu(&mut self, _cpu_max: Option<Duration>) {}
 
     /// Makes an event ready.
     fn open(&self, event: &Event, references: &Rc<dyn References>) -> Self::Opened;

@@ -2,18 +2,23 @@
 //!
 //! As many changes at a time as there are workers; what fired comes in the order of the changes, and of
 //! the scripts' codes within a change. A run has no effect but its result, so a batch that is handed out
-//! again is evaluated again, and harms nobody.
+//! again is evaluated again, and harms nobody. For the same reason a run that takes long may be begun anew:
+//! all scripts of a change are run for a short time each first, so that those that mean harm do not add up.
 
 use std::sync::Arc;
 
 use futures_util::stream::{StreamExt as _, TryStreamExt as _};
 use tidewire_runtime::Clock;
 use tidewire_sandbox::Workers;
-use tidewire_script::{Outcome, Script, ScriptError, ScriptErrorKind as Kind};
+use tidewire_script::{Event, Outcome, Script, ScriptError, ScriptErrorKind as Kind};
 use tidewire_telemetry::AlertsMetrics;
 
 use crate::change::Change;
+use crate::leash::SHORT;
 use crate::scripts::Scripts;
+
+/// How a run ended.
+type Ran = Result<Outcome, ScriptError>;
 
 /// An alert that is to be written.
 #[derive(Debug)]
@@ -64,11 +69,12 @@ impl Evaluator {
             if now.is_empty() {
                 continue;
             }
-            let evaluated =
-                self.workers.evaluate(&change.event, &now).await.map_err(|_| NoWorkers)?;
-            self.metrics.runs.add(now.len() as u64);
-            self.scripts.charge(&now, evaluated.cpu);
-            for (script, result) in now.into_iter().zip(evaluated.results) {
+            let results = self.first(&change.event, &now).await?;
+            for (script, result) in now.into_iter().zip(results) {
+                let result = match result {
+                    Some(result) => result,
+                    None => self.alone(&change.event, &script).await?,
+                };
                 if let Some(message) = self.judge(&script, result)? {
                     fired.push(Fired { change: index, script, message });
                 }
@@ -77,6 +83,63 @@ impl Evaluator {
         self.metrics.changes.inc();
         self.metrics.evaluation_seconds.observe(self.clock.now().duration_since(began));
         Ok(fired)
+    }
+
+    /// What each script comes to in a short run. `None`: a short run does not tell.
+    async fn first(
+        &self,
+        event: &Event,
+        scripts: &[Arc<Script>],
+    ) -> Result<Vec<Option<Ran>>, NoWorkers> {
+        let are_long = self.scripts.are_long(scripts);
+        let short = scripts.iter().zip(&are_long).filter(|(_, is_long)| !**is_long);
+        let short: Vec<Arc<Script>> = short.map(|(script, _)| Arc::clone(script)).collect();
+        let evaluated = self.workers.evaluate_within(event, &short, SHORT).await;
+        let evaluated = evaluated.map_err(|_| NoWorkers)?;
+        self.metrics.runs.add(short.len() as u64);
+        self.scripts.charge(&short, evaluated.cpu);
+        let mut results = evaluated.results.into_iter();
+        let of = |is_long: bool| if is_long { None } else { results.next() };
+        let tells = |result: &Ran| !result.as_ref().is_err_and(|e| e.kind == Kind::Deadline);
+        Ok(are_long.into_iter().map(of).map(|result| result.filter(tells)).collect())
+    }
+
+    /// What a script comes to whose run may take long: with the whole deadline, if it may have that.
+    async fn alone(&self, event: &Event, script: &Arc<Script>) -> Result<Ran, NoWorkers> {
+        // Over another change it may have been disabled meanwhile.
+        if !self.scripts.is_enabled(script) {
+            return Ok(Ok(Outcome::default()));
+        }
+        let may_be_long = self.scripts.may_be_long(script);
+        let one = std::slice::from_ref(script);
+        let evaluated = if may_be_long {
+            self.workers.evaluate(event, one).await
+        } else {
+            // Once more: something on the machine may have held up the first.
+            self.workers.evaluate_within(event, one, SHORT).await
+        };
+        let evaluated = evaluated.map_err(|_| NoWorkers)?;
+        self.metrics.runs.inc();
+        self.scripts.charge(one, evaluated.cpu);
+        let result = evaluated.results.into_iter().next().ok_or(NoWorkers)?;
+        match result {
+            Ok(outcome) => {
+                if may_be_long {
+                    self.scripts.note_end(script, evaluated.cpu);
+                }
+                Ok(Ok(outcome))
+            }
+            Err(mut error) => {
+                if !may_be_long && error.kind == Kind::Deadline {
+                    error.reason = format!(
+                        "it had not ended after {} ms of CPU, and too many runs of the tenant's scripts \
+                         had reached a limit for longer ones to be tried",
+                        SHORT.as_millis()
+                    );
+                }
+                Ok(Err(error))
+            }
+        }
     }
 
     /// The message, if it fired and has one.

@@ -17,6 +17,7 @@ mod control;
 mod driver;
 mod evaluate;
 mod health;
+mod leash;
 mod options;
 mod outputs;
 mod repeats;

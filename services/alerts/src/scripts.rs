@@ -26,6 +26,7 @@ use tracing::{debug, info, warn};
 
 use crate::AlertsOptions;
 use crate::budget::Budgets;
+use crate::leash::{Leashes, is_limit};
 
 /// Most last errors that are kept.
 const LAST_ERRORS_MAX: usize = 10_000;
@@ -37,6 +38,7 @@ type Name = (Tenant, Arc<str>);
 struct Blame {
     faults: Faults,
     budgets: Budgets,
+    leashes: Leashes,
     last_errors: HashMap<Name, LastError>,
     disabled: HashSet<Name>,
 }
@@ -69,6 +71,7 @@ impl Scripts {
         let blame = Blame {
             faults: Faults::new(options.faults_max),
             budgets: Budgets::new(options.cpu_per_second, options.cpu_burst),
+            leashes: Leashes::default(),
             last_errors: HashMap::new(),
             disabled: HashSet::new(),
         };
@@ -163,6 +166,7 @@ impl Scripts {
             let mut blame = self.blame.lock();
             blame.faults.forget(tenant, code);
             blame.budgets.forget(tenant, code);
+            blame.leashes.forget(tenant, code);
             blame.last_errors.remove(&(tenant.clone(), Arc::clone(code)));
         }
         self.note_state(tenant, code);
@@ -192,9 +196,34 @@ impl Scripts {
         self.blame.lock().budgets.scripts_per_call(tenant, self.now())
     }
 
+    /// Which of these scripts, all of one tenant, have the whole deadline from the start.
+    pub(crate) fn are_long(&self, scripts: &[Arc<Script>]) -> Vec<bool> {
+        self.blame.lock().leashes.are_long(scripts)
+    }
+
+    /// Whether a run that has not ended within a short time may have the whole deadline.
+    pub(crate) fn may_be_long(&self, script: &Script) -> bool {
+        self.blame.lock().leashes.may_be_long(script, self.now())
+    }
+
+    /// Notes that a run with the whole deadline ended well after so much CPU.
+    pub(crate) fn note_end(&self, script: &Script, cpu: Duration) {
+        self.blame.lock().leashes.note_end(script, cpu);
+    }
+
     /// Notes how a run ended.
     pub(crate) fn note(&self, script: &Script, error: Option<&ScriptError>) {
-        let verdict = self.blame.lock().faults.note(script, error);
+        let verdict = {
+            let mut blame = self.blame.lock();
+            let verdict = blame.faults.note(script, error);
+            if error.is_some_and(|error| is_limit(error.kind)) {
+                let is_short = blame.leashes.is_short(&script.tenant, self.now());
+                blame.leashes.note_limit(script, self.now());
+                if is_short { FaultVerdict::Disable } else { verdict }
+            } else {
+                verdict
+            }
+        };
         let Some(error) = error else { return };
         self.metrics.script_faults.inc(label(error.kind));
         if !error.kind.is_fault_of_script() {

@@ -23,8 +23,9 @@ const REQUESTS_PER_LOOK: u32 = 64;
 /// Descriptors of a worker: its three pipes and the file that tells its memory.
 const FILES_MAX: u64 = 4;
 
-/// CPU time of this process.
-pub(super) fn cpu_time() -> Duration {
+/// CPU time of this process: the clock that a worker gives its engine.
+#[must_use]
+pub fn cpu_time() -> Duration {
     let time = clock_gettime(ClockId::ProcessCPUTime);
     let seconds = u64::try_from(time.tv_sec).unwrap_or_default();
     Duration::new(seconds, u32::try_from(time.tv_nsec).unwrap_or_default())

@@ -1,6 +1,7 @@
 //! The scripts that a worker has, each compiled when it is first used.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
 use tidewire_script::{Engine, Fields, Outcome, ScriptError, ScriptErrorKind};
 
@@ -24,6 +25,10 @@ impl<E: Engine> Scripts<E> {
 
     pub(super) const fn engine(&self) -> &E {
         &self.engine
+    }
+
+    pub(super) fn limit_cpu(&mut self, cpu_max: Option<Duration>) {
+        self.engine.limit_cpu(cpu_max);
     }
 
     pub(super) fn load(&mut self, slot: Slot, source: String) {

@@ -33,12 +33,21 @@ enum Ended {
     Unavailable,
 }
 
-pub(super) async fn run(lease: &mut Lease<'_>, event: &Event, sources: &[Source]) -> Evaluated {
+/// Beyond what a run may have, the process gets so much where that is short: a worker says its results only
+/// after some milliseconds, and an engine looks at the time only between operations.
+const PROCESS_MORE: Duration = Duration::from_millis(15);
+
+pub(super) async fn run(
+    lease: &mut Lease<'_>,
+    event: &Event,
+    sources: &[Source],
+    cpu_max: Option<Duration>,
+) -> Evaluated {
     let mut all = Evaluated { results: Vec::with_capacity(sources.len()), cpu: Duration::ZERO };
     let (mut is_careful, mut was_doubtful, mut failures) = (false, false, 0);
     while let Some(rest) = sources.get(all.results.len()..).filter(|rest| !rest.is_empty()) {
         let answered = all.results.len();
-        match request(lease, event, rest, is_careful, &mut all).await {
+        match request(lease, event, rest, (is_careful, cpu_max), &mut all).await {
             Ended::Whole => is_careful = false,
             Ended::Cut(end) => {
                 lease.shared.count(end.kind());
@@ -69,10 +78,11 @@ async fn request(
     lease: &mut Lease<'_>,
     event: &Event,
     sources: &[Source],
-    is_careful: bool,
+    (is_careful, cpu_max): (bool, Option<Duration>),
     all: &mut Evaluated,
 ) -> Ended {
     let options = &lease.shared.options;
+    let most = cpu_max.map_or(options.cpu_max, |max| options.cpu_max.min(max + PROCESS_MORE));
     let Some(process) = lease.process().await else { return Ended::Unavailable };
     let (mut load, mut scripts, mut bytes) = (Vec::new(), Vec::new(), 0);
     for source in sources.iter().take(SCRIPTS_MAX) {
@@ -95,12 +105,13 @@ async fn request(
         load,
         scripts,
         is_careful,
+        cpu_max_nanos: cpu_max.map(|max| u64::try_from(max.as_nanos()).unwrap_or(u64::MAX)),
     };
     let cpu_before = process.cpu();
     let ended = match process.send(&request, event.body.bytes()).await {
         Err(_) => Ended::Unavailable,
         Ok(()) => loop {
-            match process.reply(options).await {
+            match process.reply(options, most).await {
                 Ok(Reply::Ran { results, is_last, .. }) => {
                     let results: Results = results
                         .into_iter()

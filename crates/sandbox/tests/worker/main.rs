@@ -13,6 +13,7 @@
 mod hostile;
 mod rehearse;
 mod rude;
+mod short;
 mod support;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -23,7 +24,7 @@ use tidewire_sandbox::{WORKER_ARGUMENT, worker_main};
 
 type Test = (&'static str, fn());
 
-const TESTS: [Test; 11] = [
+const TESTS: [Test; 12] = [
     ("results_belong_to_their_scripts", rude::results_belong_to_their_scripts),
     ("whatever_a_script_does_its_neighbours_run", rude::whatever_a_script_does_its_neighbours_run),
     ("a_killed_worker_is_nobodys_fault", rude::a_killed_worker_is_nobodys_fault),
@@ -34,6 +35,10 @@ const TESTS: [Test; 11] = [
     ("a_large_body_is_not_the_scripts_memory", rude::a_large_body_is_not_the_scripts_memory),
     ("what_cannot_start_says_so", rude::what_cannot_start_says_so),
     ("a_script_is_rehearsed_in_a_worker", rehearse::a_script_is_rehearsed_in_a_worker),
+    (
+        "a_short_run_ends_soon_and_the_next_has_its_whole_time",
+        short::a_short_run_ends_soon_and_the_next_has_its_whole_time,
+    ),
     ("hostile_scripts_are_stopped", hostile::hostile_scripts_are_stopped),
 ];
 

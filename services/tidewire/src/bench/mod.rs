@@ -4,11 +4,15 @@
 //! CPU and memory are told apart. A row compares modes round by round, in random order, and gives the
 //! median of the ratios; docs/perf/README.md tells the method and its limits.
 
+mod alerts;
 mod child;
 mod clients;
+mod engine;
+mod fleet;
 mod floor;
 mod frames;
 mod gateway;
+mod hostile;
 mod load;
 mod metrics;
 mod process;
@@ -74,6 +78,8 @@ enum Role {
     Gateway,
     Floor,
     Load,
+    Engine,
+    Alerts,
 }
 
 /// Runs the bench, or one of its helpers.
@@ -92,11 +98,15 @@ fn start(args: Args) -> Result<()> {
         None => measure(&args),
         Some(Role::Floor) => floor::run(),
         Some(Role::Load) => load::run(),
-        Some(Role::Gateway) => {
+        Some(Role::Engine) => engine::run(),
+        Some(role @ (Role::Gateway | Role::Alerts)) => {
             let config = args.config.context("--config is missing")?;
             let brokers = args.brokers.context("--brokers is missing")?;
             let fetch_wait = Duration::from_millis(args.fetch_wait_ms);
-            gateway::run(config, &brokers, fetch_wait, args.with_store)
+            match role {
+                Role::Alerts => alerts::run(config, &brokers, fetch_wait),
+                _ => gateway::run(config, &brokers, fetch_wait, args.with_store),
+            }
         }
     }
 }

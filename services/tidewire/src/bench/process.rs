@@ -6,6 +6,9 @@ use std::process::Command;
 
 use anyhow::{Context as _, Result};
 
+/// The kernel's unit of CPU time in `/proc/<pid>/stat`.
+const TICK_NS: u64 = 10_000_000;
+
 /// CPU time of all living threads of a process by the threads' names, in nanoseconds. A thread that runs
 /// right now is told up to a tick too low: ask when the process has become quiet.
 pub(super) fn cpu_by_thread(pid: u32) -> Result<BTreeMap<String, u64>> {
@@ -25,6 +28,31 @@ pub(super) fn cpu_by_thread(pid: u32) -> Result<BTreeMap<String, u64>> {
 /// CPU time of all living threads of a process, in nanoseconds.
 pub(super) fn cpu_ns(pid: u32) -> Result<u64> {
     Ok(cpu_by_thread(pid)?.values().sum())
+}
+
+/// CPU time of a process and of those that it has started, ended ones included, in nanoseconds. Of those
+/// that have ended the kernel tells hundredths of a second.
+pub(super) fn cpu_ns_with_children(pid: u32) -> Result<u64> {
+    let mut sum = cpu_ns(pid)?;
+    for entry in fs::read_dir("/proc").context("cannot read /proc")? {
+        let name = entry?.file_name();
+        let Some(child) = name.to_str().and_then(|name| name.parse::<u32>().ok()) else { continue };
+        // One may end between the listing and the look.
+        if stat(child).and_then(|fields| fields.first()?.parse().ok()) == Some(pid) {
+            sum += cpu_ns(child).unwrap_or(0);
+        }
+    }
+    let fields = stat(pid).context("cannot read the state of a process")?;
+    let ended = fields.iter().skip(12).take(2).filter_map(|ticks| ticks.parse::<u64>().ok());
+    Ok(sum + ended.sum::<u64>() * TICK_NS)
+}
+
+/// The fields of `/proc/<pid>/stat` from the parent's id on.
+fn stat(pid: u32) -> Option<Vec<String>> {
+    let text = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // The name before may hold spaces and brackets.
+    let (_, rest) = text.rsplit_once(')')?;
+    Some(rest.split_whitespace().skip(1).map(str::to_owned).collect())
 }
 
 /// Resident memory in bytes.

@@ -1,4 +1,5 @@
-//! What the bench asks of its helpers, one line of JSON each way: the load client and the floor.
+//! What the bench asks of its helpers, one line of JSON each way: the load client, the floor
+//! and the engine.
 
 use serde::{Deserialize, Serialize};
 
@@ -28,6 +29,23 @@ pub(super) enum Ask {
     /// Floor: polls so many records; with `bytes`, each is followed by a write to the socket whose number
     /// is the record's key.
     Consume { records: u64, bytes: Option<usize> },
+    /// Engine: compiles these, and looks for changes of the fleet with these types and operations.
+    Prepare { sources: Vec<String>, triggers: Vec<(String, String)> },
+    /// Engine: does this so often, over one change after the other.
+    Evaluate { work: Work, calls: u64 },
+}
+
+/// What the engine does for one change.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub(super) enum Work {
+    /// Reads the body.
+    Parse,
+    /// Makes the event ready for scripts.
+    Open,
+    /// Compiles a script of one line.
+    Compile,
+    /// Makes the event ready and runs all scripts over it.
+    Run,
 }
 
 /// How to open sockets.

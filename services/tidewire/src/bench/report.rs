@@ -50,6 +50,7 @@ pub(super) struct Row {
     pub(super) name: &'static str,
     pub(super) what: String,
     pub(super) goal: Option<Goal>,
+    unit: &'static str,
     /// `None`: not measured, and the note says why.
     pub(super) spread: Option<Spread>,
     /// The figures behind it.
@@ -64,7 +65,20 @@ impl Row {
         spread: Spread,
         note: impl Into<String>,
     ) -> Self {
-        Self { name, what: what.into(), goal: Some(goal), spread: Some(spread), note: note.into() }
+        let (goal, spread, unit) = (Some(goal), Some(spread), goal.unit);
+        Self { name, what: what.into(), goal, unit, spread, note: note.into() }
+    }
+
+    /// A row with a figure for which there is no goal.
+    pub(super) fn figure(
+        name: &'static str,
+        what: impl Into<String>,
+        unit: &'static str,
+        spread: Spread,
+        note: impl Into<String>,
+    ) -> Self {
+        let spread = Some(spread);
+        Self { name, what: what.into(), goal: None, unit, spread, note: note.into() }
     }
 
     /// A row without a figure.
@@ -73,20 +87,23 @@ impl Row {
         what: impl Into<String>,
         why: impl Into<String>,
     ) -> Self {
-        Self { name, what: what.into(), goal: None, spread: None, note: why.into() }
+        Self { name, what: what.into(), goal: None, unit: "", spread: None, note: why.into() }
     }
 
     /// The row as cells of a table.
     pub(super) fn line(&self) -> String {
         let (mut goal, mut figure, mut verdict) = (String::new(), String::new(), "not measured");
-        if let (Some(wanted), Some(s)) = (&self.goal, &self.spread) {
+        if let Some(s) = &self.spread {
             let d = digits(s.median);
-            goal = wanted.text();
-            figure = format!("{:.d$} {}", s.median, wanted.unit);
+            figure = format!("{:.d$} {}", s.median, self.unit);
             if s.samples > 1 {
                 let _ = write!(figure, " ({:.d$} to {:.d$}; {})", s.lower, s.upper, s.samples);
             }
-            verdict = wanted.verdict(s);
+            verdict = "no goal";
+            if let Some(wanted) = &self.goal {
+                goal = wanted.text();
+                verdict = wanted.verdict(s);
+            }
         }
         let Self { name, what, note, .. } = self;
         format!("| {name} | {what} | {goal} | {figure} | {verdict} | {note} |")

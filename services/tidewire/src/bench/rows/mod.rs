@@ -6,8 +6,10 @@ mod handshake;
 mod ingest;
 mod latency;
 mod memory;
+mod neighbours;
 mod own_keys;
 mod resume;
+mod scripts;
 mod sessions;
 mod stalled;
 mod streams;
@@ -43,6 +45,9 @@ pub(super) fn groups() -> Vec<(&'static str, Measure)> {
         ("resume", resume::cost),
         ("reader-memory", resume::memory),
         ("storm", resume::storm),
+        ("scripts", scripts::engine),
+        ("scripts-service", scripts::service),
+        ("scripts-neighbours", neighbours::measure),
         ("against", against::measure),
         ("not-yet", not_yet),
     ]
