@@ -108,7 +108,6 @@ impl Gateway {
                 limit: options.snapshot_limit,
             })),
             planes: Planes { objects, alerts },
-            runtime: tokio::runtime::Handle::current(),
             registry: crate::registry::Registry::new(),
             control,
             scripts: Scripts::new(workers),

@@ -34,8 +34,6 @@ pub(crate) struct Shared {
     pub(crate) planes: Planes,
     pub(crate) caps: Arc<Caps>,
     pub(crate) snapshots: Snapshots,
-    /// For what shards start and cannot wait for.
-    pub(crate) runtime: tokio::runtime::Handle,
     pub(crate) registry: Arc<Registry>,
     pub(crate) control: Control,
     pub(crate) scripts: Scripts,

@@ -107,7 +107,8 @@ impl Snapshots {
         definition: Arc<Definition>,
     ) {
         let shared = Arc::clone(shared);
-        shared.runtime.clone().spawn(async move {
+        let tasks = shared.tasks.clone();
+        tasks.spawn_detached("snapshot", async move {
             let outcome = shared.snapshots.take(&shared, definition).await;
             deliver(&shard, Command::Snapshot(id, snapshot, Box::new(outcome)));
         });

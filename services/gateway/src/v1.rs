@@ -192,7 +192,7 @@ impl V1Client {
     /// Verifies a new token, which may take a look at a key server, and puts it in force.
     fn renew(self: &Arc<Self>, token: Token) {
         let client = Arc::clone(self);
-        self.shared.runtime.spawn(async move {
+        self.shared.tasks.spawn_detached("renew-token", async move {
             let mut json = Vec::new();
             match client.take_token(&token).await {
                 Ok(expires_at) => frames::push_token_accepted(&mut json, expires_at * 1000),

@@ -10,6 +10,7 @@ mod far;
 mod flush;
 mod lane;
 mod replay;
+mod scan;
 mod snapshot;
 mod stamp;
 mod throttle;
