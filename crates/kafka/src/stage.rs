@@ -39,9 +39,9 @@ use crate::{KafkaError, KafkaOptions};
 /// Between two tries to find out where to read from.
 const RETRY_INTERVAL: Duration = Duration::from_millis(100);
 
-/// An instance that the group has fenced by its name may take its seat again once in so long. If it is fenced
-/// again before that, another one bears its name.
-const RESEAT_INTERVAL: Duration = Duration::from_secs(60);
+/// An instance that the group has fenced by its name may take its seat again once in so many session timeouts.
+/// If it is fenced sooner, another one bears its name: two such fence each other at their next heartbeats.
+const RESEAT_SESSIONS: u32 = 2;
 
 /// How long the group may take to tell a fenced instance what has happened, in session timeouts.
 const REJOIN_SESSIONS_MAX: u32 = 2;
@@ -174,7 +174,8 @@ impl Stage {
     /// what it answered this one: when its coordinator fails in mid-join, it knows the name under another
     /// member id, and that is fatal to a consumer.
     fn take_seat_again(&mut self, error: &RdError) -> Result<(), StageError> {
-        if self.reseated_at.is_some_and(|at| at.elapsed() < RESEAT_INTERVAL) {
+        let interval = self.options.session_timeout * RESEAT_SESSIONS;
+        if self.reseated_at.is_some_and(|at| at.elapsed() < interval) {
             return Err(StageError::Fatal(error.to_string()));
         }
         tracing::warn!(topic = self.options.input, %error, "fenced by its own name, taking the seat again");
