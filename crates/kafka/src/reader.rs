@@ -71,6 +71,14 @@ enum Notice {
     Recovered,
 }
 
+/// What librdkafka has to be given.
+enum Due {
+    /// These partitions beside those that it has.
+    New(Vec<Partition>),
+    /// All of them, at their positions.
+    All,
+}
+
 /// Reads one topic.
 pub struct Reader {
     consumer: Arc<BaseConsumer<Context>>,
@@ -81,6 +89,7 @@ pub struct Reader {
     owed: Vec<(Partition, NextOffset)>,
     // At most a few per partition and update.
     notices: VecDeque<Notice>,
+    due: Due,
     updates: Receiver<Update>,
     desk: Arc<Desk>,
     wake: Arc<Wake>,
@@ -130,6 +139,7 @@ impl Reader {
             positions: Positions::default(),
             owed: Vec::new(),
             notices: VecDeque::new(),
+            due: Due::New(Vec::new()),
             updates,
             desk,
             wake,
@@ -152,10 +162,14 @@ impl Reader {
             Update::Start { topic_id, next, owed } => {
                 self.owed = owed;
                 self.name_topic(topic_id);
-                self.assign_anew(next);
+                self.place(next);
+                self.due = Due::All;
             }
             Update::New(partitions) => {
-                self.assign_anew(partitions.into_iter().map(|p| (p, NextOffset(0))).collect());
+                if let Due::New(due) = &mut self.due {
+                    due.extend(&partitions);
+                }
+                self.place(partitions.into_iter().map(|p| (p, NextOffset(0))).collect());
             }
             Update::Recreated { topic_id, partitions } => {
                 self.positions.clear();
@@ -164,14 +178,16 @@ impl Reader {
                 self.notices.clear();
                 self.notices.push_back(Notice::Recreated);
                 self.name_topic(topic_id);
-                self.assign_anew(partitions.into_iter().map(|p| (p, NextOffset(0))).collect());
+                self.place(partitions.into_iter().map(|p| (p, NextOffset(0))).collect());
+                self.due = Due::All;
             }
             Update::Marks { marks, errors } => {
                 for (partition, next, reason) in judge(&self.positions, &marks, errors) {
                     self.positions.set(partition, next);
                     self.notices.push_back(Notice::Gap(partition, next, reason));
                 }
-                self.assign();
+                // Which of them has stopped is not known.
+                self.due = Due::All;
             }
             Update::Fault(text) => self.note_fault(text),
             Update::Healthy { fault } if self.faulted && fault == self.fault => {
@@ -188,25 +204,37 @@ impl Reader {
         self.topic_id = Some(id);
     }
 
-    fn assign_anew(&mut self, next: Vec<(Partition, NextOffset)>) {
+    fn place(&mut self, next: Vec<(Partition, NextOffset)>) {
         for (partition, next) in next {
             self.positions.set(partition, next);
             self.notices.push_back(Notice::Assigned(partition, next));
         }
-        self.assign();
     }
 
-    /// Assigns every partition at its position. What librdkafka has fetched ahead is dropped and fetched
-    /// again: this happens only when something has gone wrong or a partition is new.
+    /// Assigns what is due, each partition at its position. What librdkafka has fetched ahead of those that
+    /// were assigned before is dropped and fetched again: this happens only when something has gone wrong.
+    ///
+    /// Told twice to stop a partition that has not stopped yet, it aborts the process. So partitions that are
+    /// new are added, and what has come together is assigned once; what stops them otherwise follows an
+    /// error of one that had started, and none starts before all have stopped.
     fn assign(&mut self) {
+        let (new, all) = match std::mem::replace(&mut self.due, Due::New(Vec::new())) {
+            Due::New(new) if new.is_empty() => return,
+            Due::New(new) => (new, false),
+            Due::All => (Vec::new(), true),
+        };
         let mut list = TopicPartitionList::new();
-        for (partition, next) in self.positions.iter() {
+        for (partition, next) in self.positions.iter().filter(|(p, _)| all || new.contains(p)) {
             let offset = rdkafka::Offset::Offset(next.0);
             if let Err(error) = list.add_partition_offset(&self.topic, partition.0, offset) {
                 tracing::error!(topic = self.topic, %partition, %error, "offset cannot be assigned");
             }
         }
-        if let Err(error) = self.consumer.assign(&list) {
+        let assigned = match all {
+            true => self.consumer.assign(&list),
+            false => self.consumer.incremental_assign(&list),
+        };
+        if let Err(error) = assigned {
             tracing::error!(topic = self.topic, %error, "partitions cannot be assigned");
             self.note_fault(format!("partitions cannot be assigned: {error}"));
         }
@@ -256,6 +284,7 @@ impl LogReader for Reader {
         while let Ok(update) = self.updates.try_recv() {
             self.apply(update);
         }
+        self.assign();
         while handed < max {
             if self.notice(sink) {
                 handed += 1;
