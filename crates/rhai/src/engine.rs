@@ -3,22 +3,20 @@
 #[cfg(test)]
 mod tests;
 
-use std::cell::Cell;
+use std::cell::RefCell;
 use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
-use rhai::{AST, Dynamic, Engine, Map, Position, Scope};
-use tidewire_event::image::{BodyLimits, Document};
+use rhai::{AST, Caches, Dynamic, Engine, EvalAltResult, Map, Position, Scope};
 use tidewire_script::{
     Event, Fields, Outcome, RESULTS_MAX, References, ScriptError, ScriptErrorKind as Kind,
 };
 
 use crate::errors::{self, at};
 use crate::object::{Image, NameId, Object};
-use crate::setup::{self, Clock};
+use crate::setup::{self, Budget};
 use crate::{ScriptLimits, helpers, named, value};
 
 /// The variables of a script, as they are named in its source.
@@ -36,10 +34,9 @@ const MESSAGE: &str = "MSG";
 pub struct RhaiEngine {
     engine: Engine,
     limits: ScriptLimits,
-    clock: Clock,
-    deadline: Rc<Cell<Duration>>,
-    /// What a run may use now.
-    cpu_max: Duration,
+    budget: Rc<Budget>,
+    /// The variables of every script, without values.
+    template: Scope<'static>,
     /// The names of fields that have a getter.
     names: HashMap<String, NameId>,
 }
@@ -50,6 +47,9 @@ pub struct Compiled {
     fields: Fields,
     /// Where the last statement stands, for a script that returns no boolean.
     end: Position,
+    /// The functions that its names and operators have turned out to mean. Its own: another script may have
+    /// a function of the same name.
+    caches: RefCell<Caches>,
 }
 
 /// An event whose objects scripts can look at.
@@ -61,10 +61,15 @@ impl RhaiEngine {
     /// Makes an engine. `clock` tells how much CPU time was used, since any moment.
     #[must_use]
     pub fn new(limits: ScriptLimits, clock: Rc<dyn Fn() -> Duration>) -> Self {
-        let deadline = Rc::new(Cell::new(Duration::MAX));
-        let engine = setup::engine(&limits, Rc::clone(&clock), Rc::clone(&deadline));
-        let cpu_max = limits.cpu_max;
-        Self { engine, limits, clock, deadline, cpu_max, names: HashMap::new() }
+        let budget = Rc::new(Budget::default());
+        budget.cpu_max.set(limits.cpu_max);
+        let engine = setup::engine(&limits, clock, Rc::clone(&budget));
+        let mut template = Scope::new();
+        for name in [CURRENT, BEFORE, USER, EVENT_TYPE, OBJECT_TYPE] {
+            template.push_dynamic(name, Dynamic::UNIT);
+        }
+        template.push(RESULTS, Map::new()).push(MESSAGES, Map::new());
+        Self { engine, limits, budget, template, names: HashMap::new() }
     }
 
     /// Gives a field of this name a getter: on objects its value, on null null.
@@ -80,6 +85,17 @@ impl RhaiEngine {
         if !helpers::OF_NULL.contains(&name) {
             self.engine.register_get(name, |_: &mut ()| ());
         }
+    }
+
+    /// As `Engine::eval_ast_with_scope`, with what was found out in the runs before: to find the functions
+    /// behind fields and operators is the larger part of a short run.
+    fn run(&self, script: &Compiled, scope: &mut Scope<'_>) -> Result<Dynamic, Box<EvalAltResult>> {
+        let mut global = self.engine.new_global_runtime_state();
+        global.lib.push(Rc::clone(script.ast.shared_lib()));
+        let caches = &mut *script.caches.borrow_mut();
+        let statements = script.ast.statements();
+        #[expect(deprecated, reason = "Rhai marks as deprecated what may change between versions")]
+        self.engine.eval_statements_raw(&mut global, caches, scope, statements)
     }
 
     fn outcome(&self, scope: &Scope<'_>, end: Position) -> Result<Outcome, ScriptError> {
@@ -118,12 +134,10 @@ impl tidewire_script::Engine for RhaiEngine {
     type Opened = Opened;
 
     fn compile(&mut self, source: &str) -> Result<Compiled, ScriptError> {
-        let mut scope = Scope::new();
-        for name in [CURRENT, BEFORE, USER, EVENT_TYPE, OBJECT_TYPE, RESULTS, MESSAGES] {
-            scope.push_dynamic(name, Dynamic::UNIT);
-        }
-        let ast =
-            self.engine.compile_with_scope(&scope, source).map_err(|e| errors::of_parsing(&e))?;
+        let ast = self
+            .engine
+            .compile_with_scope(&self.template, source)
+            .map_err(|e| errors::of_parsing(&e))?;
         let (fields, names) = named::find(&ast);
         if names.len() > self.limits.names_max {
             let reason = format!("the script names more than {} fields", self.limits.names_max);
@@ -133,7 +147,7 @@ impl tidewire_script::Engine for RhaiEngine {
             self.know(name);
         }
         let end = ast.statements().last().map_or(Position::NONE, rhai::Stmt::position);
-        Ok(Compiled { ast, fields, end })
+        Ok(Compiled { ast, fields, end, caches: RefCell::default() })
     }
 
     fn fields<'s>(&self, script: &'s Compiled) -> &'s Fields {
@@ -141,7 +155,8 @@ impl tidewire_script::Engine for RhaiEngine {
     }
 
     fn limit_cpu(&mut self, cpu_max: Option<Duration>) {
-        self.cpu_max = cpu_max.map_or(self.limits.cpu_max, |max| max.min(self.limits.cpu_max));
+        let all = self.limits.cpu_max;
+        self.budget.cpu_max.set(cpu_max.map_or(all, |max| max.min(all)));
     }
 
     fn open(&self, event: &Event, references: &Rc<dyn References>) -> Opened {
@@ -151,26 +166,30 @@ impl tidewire_script::Engine for RhaiEngine {
                 Dynamic::from(Object::new(Rc::clone(&image), node.place()))
             })
         };
-        let mut scope = Scope::new();
-        scope
-            .push_constant_dynamic(CURRENT, object(event.current()))
-            .push_constant_dynamic(BEFORE, object(event.before()))
-            .push_constant_dynamic(USER, user(event.changed_by, references))
-            .push_constant(EVENT_TYPE, event.operation.as_str())
-            .push_constant(OBJECT_TYPE, event.object_type.as_str().to_owned())
-            .push(RESULTS, Map::new())
-            .push(MESSAGES, Map::new());
+        let user = event.changed_by.map_or(Dynamic::UNIT, |key| {
+            Dynamic::from(Object::new(Image::of_user(key, Rc::clone(references)), 0))
+        });
+        let mut scope = self.template.clone();
+        for (name, value) in [
+            (CURRENT, object(event.current())),
+            (BEFORE, object(event.before())),
+            (USER, user),
+            (EVENT_TYPE, event.operation.as_str().into()),
+            (OBJECT_TYPE, event.object_type.as_str().into()),
+        ] {
+            if let Some(place) = scope.get_mut(name) {
+                *place = value.into_read_only();
+            }
+        }
         Opened { scope }
     }
 
     fn evaluate(&self, script: &Compiled, opened: &Opened) -> Result<Outcome, ScriptError> {
         // A scope of its own: what a script does to its variables is nobody else's business.
         let mut scope = opened.scope.clone();
-        self.deadline.set((self.clock)() + self.cpu_max);
-        let returned = self
-            .engine
-            .eval_ast_with_scope::<Dynamic>(&mut scope, &script.ast)
-            .map_err(|e| errors::of_run(&self.engine, &e))?;
+        self.budget.deadline.set(None);
+        let returned =
+            self.run(script, &mut scope).map_err(|e| errors::of_run(&self.engine, &e))?;
         match returned.as_bool() {
             Ok(true) => self.outcome(&scope, script.end),
             Ok(false) => Ok(Outcome::default()),
@@ -181,19 +200,5 @@ impl tidewire_script::Engine for RhaiEngine {
                 Err(at(ScriptError::new(Kind::Type, reason), script.end))
             }
         }
-    }
-}
-
-/// `wsUser`: an object with the user's key; what else is known of him stands behind the reference.
-fn user(key: Option<u64>, references: &Rc<dyn References>) -> Dynamic {
-    let Some(key) = key else { return Dynamic::UNIT };
-    let text = format!("{{\"key\":{key},\"self\":\"/ws/rest/User/{key}\"}}");
-    match Document::parse(Bytes::from(text), BodyLimits::default()) {
-        Ok(document) => {
-            let image = Image::of_document(Arc::new(document), Rc::clone(references));
-            Dynamic::from(Object::new(image, 0))
-        }
-        // The text is made of one number: it is JSON.
-        Err(_) => Dynamic::UNIT,
     }
 }

@@ -1,12 +1,13 @@
 //! An object of an event, as a script holds it: a place in a shared body.
 
-use std::cell::RefCell;
+use std::cell::{OnceCell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use hashbrown::HashMap;
 use rhai::{Dynamic, EvalAltResult};
-use tidewire_event::image::{Body, Document, Node, NodeKind};
+use tidewire_event::image::{Body, BodyLimits, Document, Node, NodeKind};
 use tidewire_event::percent_decode;
 use tidewire_script::References;
 
@@ -18,6 +19,11 @@ pub(crate) type NameId = u32;
 enum Source {
     Body(Arc<Body>),
     Document(Arc<Document>),
+    /// A user of whom only the key is known, made when a script looks at him.
+    User {
+        key: u64,
+        document: OnceCell<Document>,
+    },
 }
 
 /// A body or document with what scripts have looked at.
@@ -36,9 +42,10 @@ impl Image {
         Rc::new(Self::new(Source::Body(body), references, false))
     }
 
-    /// A document that no event holds.
-    pub(crate) fn of_document(document: Arc<Document>, references: Rc<dyn References>) -> Rc<Self> {
-        Rc::new(Self::new(Source::Document(document), references, false))
+    /// `wsUser`: an object with the user's key; what else is known of him stands behind the reference.
+    pub(crate) fn of_user(key: u64, references: Rc<dyn References>) -> Rc<Self> {
+        let document = OnceCell::new();
+        Rc::new(Self::new(Source::User { key, document }, references, false))
     }
 
     fn new(source: Source, references: Rc<dyn References>, is_behind: bool) -> Self {
@@ -49,6 +56,7 @@ impl Image {
         match &self.source {
             Source::Body(body) => body.document(),
             Source::Document(document) => document,
+            Source::User { key, document } => document.get_or_init(|| user(*key)),
         }
     }
 
@@ -57,6 +65,12 @@ impl Image {
         let references = Rc::clone(&self.references);
         Some(Rc::new(Self::new(Source::Document(document), references, true)))
     }
+}
+
+#[expect(clippy::expect_used, reason = "the text is made of one number: it is JSON")]
+fn user(key: u64) -> Document {
+    let text = format!("{{\"key\":{key},\"self\":\"/ws/rest/User/{key}\"}}");
+    Document::parse(Bytes::from(text), BodyLimits::default()).expect("an object of one number")
 }
 
 /// An object of an image. Read-only, and cheap to clone.

@@ -24,8 +24,30 @@ const OPERATIONS_PER_LOOK: u64 = 64;
 /// How much CPU time the process, or the thread, has used.
 pub(crate) type Clock = Rc<dyn Fn() -> Duration>;
 
-/// Makes an engine. `deadline` is what the clock must not pass; it is set before each run.
-pub(crate) fn engine(limits: &ScriptLimits, clock: Clock, deadline: Rc<Cell<Duration>>) -> Engine {
+/// What bounds the time of a run.
+#[derive(Default)]
+pub(crate) struct Budget {
+    /// What a run may use.
+    pub(crate) cpu_max: Cell<Duration>,
+    /// What the clock must not pass; none until it was looked at. Most runs end before that, and a look
+    /// costs as much as a short run.
+    pub(crate) deadline: Cell<Option<Duration>>,
+}
+
+impl Budget {
+    fn is_over(&self, now: Duration) -> bool {
+        match self.deadline.get() {
+            Some(deadline) => now > deadline,
+            None => {
+                self.deadline.set(Some(now + self.cpu_max.get()));
+                false
+            }
+        }
+    }
+}
+
+/// Makes an engine. A run that is not within the budget ends.
+pub(crate) fn engine(limits: &ScriptLimits, clock: Clock, budget: Rc<Budget>) -> Engine {
     let mut engine = Engine::new_raw();
     // Without LanguageCorePackage, which can sleep and exit; without time, blobs and bit fields.
     ArithmeticPackage::new().register_into_engine(&mut engine);
@@ -59,7 +81,7 @@ pub(crate) fn engine(limits: &ScriptLimits, clock: Clock, deadline: Rc<Cell<Dura
     // An element that is not there is null, like a field.
     engine.on_invalid_array_index(|_, _, _| Ok(Dynamic::UNIT.into()));
     engine.on_progress(move |operations| {
-        let is_over = operations & (OPERATIONS_PER_LOOK - 1) == 0 && clock() > deadline.get();
+        let is_over = operations & (OPERATIONS_PER_LOOK - 1) == 0 && budget.is_over(clock());
         is_over.then_some(Dynamic::UNIT)
     });
     engine.register_type_with_name::<Object>("object");

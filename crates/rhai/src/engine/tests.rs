@@ -1,5 +1,8 @@
+use std::cell::Cell;
+
 use super::*;
-use tidewire_event::image::Body;
+use bytes::Bytes;
+use tidewire_event::image::{Body, BodyLimits, Document};
 use tidewire_event::{ObjectType, Operation};
 use tidewire_script::{Engine as _, NoReferences};
 
@@ -425,6 +428,36 @@ fn what_goes_wrong_when_it_runs() {
         "expected a boolean, found null",
     );
     fails("dlpObject.name - 1 == 2", Kind::Type, (1, 16), "there is no function - (string, i64)");
+}
+
+/// What was found out of a function in one script, or with arguments of one type, must not serve another.
+#[test]
+fn functions_belong_to_their_script() {
+    let mut engine = engine();
+    let references: Rc<dyn References> = Rc::new(NoReferences);
+    let sources = [
+        ("fn f(x) { x + 1 == 8 } f(dlpObject.whole)", true),
+        ("fn f(x) { x + 1 == 9 } f(dlpObject.whole)", false),
+        ("[1, 2].some(|x| x == 2)", true),
+        ("[1, 2].some(|x| x == 3)", false),
+        ("dlpObject.whole == dlpObject.name", false),
+    ];
+    let scripts = sources.map(|(source, fires)| (engine.compile(source).unwrap(), fires));
+    for (image, is_it) in [(IMAGE, true), (r#"{"whole":"a","name":"a"}"#, false)] {
+        let opened = engine.open(&event(Operation::Update, image, "null"), &references);
+        for round in 0..5 {
+            for (place, (script, fires)) in scripts.iter().enumerate() {
+                let outcome = engine.evaluate(script, &opened).map(|outcome| outcome.fired);
+                match place {
+                    2 | 3 => assert_eq!(outcome, Ok(*fires), "{round} {place}"),
+                    4 => assert_eq!(outcome, Ok(!is_it), "{round}"),
+                    _ if is_it => assert_eq!(outcome, Ok(*fires), "{round} {place}"),
+                    // "a" + 1 is a text, which is no number.
+                    _ => assert_eq!(outcome, Ok(false), "{round} {place}"),
+                }
+            }
+        }
+    }
 }
 
 /// A run may use so much time by the clock that the engine was given, each anew.
