@@ -20,6 +20,8 @@ use tokio::runtime::Handle;
 
 use crate::change::Change;
 use crate::evaluate::message;
+use crate::options::REPEAT_WINDOW;
+use crate::repeats::Repeats;
 
 /// Faults that a report holds; all are counted.
 const FAULTS_SHOWN_MAX: usize = 100;
@@ -37,6 +39,8 @@ pub struct BacktestLimits {
     pub time_max: Duration,
     /// How long Kafka may be away before it is given up.
     pub silence_max: Duration,
+    /// As `alerts.repeat_window`.
+    pub repeat_window: u32,
 }
 
 impl Default for BacktestLimits {
@@ -46,6 +50,7 @@ impl Default for BacktestLimits {
             matches_max: 1_000,
             time_max: Duration::from_secs(300),
             silence_max: Duration::from_secs(30),
+            repeat_window: REPEAT_WINDOW,
         }
     }
 }
@@ -119,6 +124,9 @@ pub struct Report {
     pub faults_total: u64,
     /// Records of the tenant that cannot be used.
     pub poison: u64,
+    /// Changes that were published again: the script is run over the first record of each alone, as far as
+    /// that lies in the range.
+    pub repeated: u64,
     /// Offsets that retention took while it ran: nobody knows what was there.
     pub missing: u64,
     /// How far it came.
@@ -165,51 +173,63 @@ impl Backtest<'_> {
         look: &mut dyn FnMut(&Progress) -> ControlFlow<()>,
     ) -> Result<Report, BacktestError> {
         let total = stretches.iter().map(|s| distance(s.from, s.to)).sum();
-        let mut report = Report {
+        let report = Report {
             matches: Vec::new(),
             faults: Vec::new(),
             faults_total: 0,
             poison: 0,
+            repeated: 0,
             missing: 0,
             progress: Progress { total, ..Progress::default() },
             ended: Ended::Complete,
         };
         let until = Instant::now() + self.limits.time_max;
+        let repeats = Repeats::new(self.limits.repeat_window);
+        let mut walk = Walk { test: self, history, look, until, repeats, report };
         for stretch in stretches {
-            let walked = self.walk(*stretch, history, look, until, &mut report)?;
-            if let ControlFlow::Break(ended) = walked {
-                report.ended = ended;
+            if let ControlFlow::Break(ended) = walk.over_stretch(*stretch)? {
+                walk.report.ended = ended;
                 break;
             }
         }
-        report.matches.sort_by_key(|one| (one.time_ms, one.id.partition, one.id.offset));
         // Told for the last time; there is nothing left to stop.
-        let _ = look(&report.progress);
+        let _ = walk.look();
+        let mut report = walk.report;
+        report.matches.sort_by_key(|one| (one.time_ms, one.id.partition, one.id.offset));
         Ok(report)
     }
+}
 
-    fn walk(
-        &self,
-        stretch: Stretch,
-        history: &mut dyn LogHistory,
-        look: &mut dyn FnMut(&Progress) -> ControlFlow<()>,
-        until: Instant,
-        report: &mut Report,
-    ) -> Result<ControlFlow<Ended>, BacktestError> {
+/// A back-test under way.
+struct Walk<'a> {
+    test: &'a Backtest<'a>,
+    history: &'a mut dyn LogHistory,
+    look: &'a mut dyn FnMut(&Progress) -> ControlFlow<()>,
+    until: Instant,
+    repeats: Repeats,
+    report: Report,
+}
+
+impl Walk<'_> {
+    fn look(&mut self) -> ControlFlow<()> {
+        (self.look)(&self.report.progress)
+    }
+
+    fn over_stretch(&mut self, stretch: Stretch) -> Result<ControlFlow<Ended>, BacktestError> {
         let mut at = Position::at(stretch.from);
         while at.next < stretch.to {
-            if Instant::now() >= until {
+            if Instant::now() >= self.until {
                 return Ok(ControlFlow::Break(Ended::Time));
             }
             let request = HistoryRequest { partition: stretch.partition, from: at };
-            let answer = match self.ask(history, request, look, until, &report.progress) {
+            let answer = match self.ask(request) {
                 ControlFlow::Continue(answer) => answer,
                 ControlFlow::Break(ended) => return Ok(ControlFlow::Break(ended)),
             };
-            let done = report.progress.done;
+            let done = self.report.progress.done;
             let next = match answer {
                 HistoryAnswer::Segment(segment) => {
-                    let over = self.over(&segment, stretch.to, look, until, report)?;
+                    let over = self.over(&segment, stretch.to)?;
                     if over.is_break() {
                         return Ok(over);
                     }
@@ -218,15 +238,15 @@ impl Backtest<'_> {
                 HistoryAnswer::Gap { next, .. } => {
                     // Cut off: what is left of the range is not there.
                     let next = if next < at.next { stretch.to } else { next };
-                    report.missing += distance(at.next, next.min(stretch.to));
+                    self.report.missing += distance(at.next, next.min(stretch.to));
                     Position::at(next)
                 }
             };
             // At the end of the log nothing more comes: what the range promised is a hole.
             let next = if next.next <= at.next { Position::at(stretch.to) } else { next };
-            report.progress.done = done + distance(at.next, next.next.min(stretch.to));
+            self.report.progress.done = done + distance(at.next, next.next.min(stretch.to));
             at = next;
-            if look(&report.progress).is_break() {
+            if self.look().is_break() {
                 return Ok(ControlFlow::Break(Ended::Stopped));
             }
         }
@@ -234,19 +254,12 @@ impl Backtest<'_> {
     }
 
     /// Asks until there is an answer, or no more time for one.
-    fn ask(
-        &self,
-        history: &mut dyn LogHistory,
-        request: HistoryRequest,
-        look: &mut dyn FnMut(&Progress) -> ControlFlow<()>,
-        until: Instant,
-        progress: &Progress,
-    ) -> ControlFlow<Ended, HistoryAnswer> {
-        let until = until.min(Instant::now() + self.limits.silence_max);
+    fn ask(&mut self, request: HistoryRequest) -> ControlFlow<Ended, HistoryAnswer> {
+        let until = self.until.min(Instant::now() + self.test.limits.silence_max);
         loop {
-            match history.read(request) {
+            match self.history.read(request) {
                 Ok(answer) => return ControlFlow::Continue(answer),
-                Err(_) if look(progress).is_break() => return ControlFlow::Break(Ended::Stopped),
+                Err(_) if self.look().is_break() => return ControlFlow::Break(Ended::Stopped),
                 Err(error) if Instant::now() >= until => {
                     return ControlFlow::Break(Ended::Unanswered(error));
                 }
@@ -256,61 +269,62 @@ impl Backtest<'_> {
     }
 
     fn over(
-        &self,
+        &mut self,
         segment: &Segment,
         end: NextOffset,
-        look: &mut dyn FnMut(&Progress) -> ControlFlow<()>,
-        until: Instant,
-        report: &mut Report,
     ) -> Result<ControlFlow<Ended>, BacktestError> {
-        let done = report.progress.done;
+        let done = self.report.progress.done;
         for record in segment.records_from(segment.from()) {
             if record.offset.0 >= end.0 {
                 break;
             }
-            if report.progress.records >= self.limits.records_max {
+            if self.report.progress.records >= self.test.limits.records_max {
                 return Ok(ControlFlow::Break(Ended::Records));
             }
-            report.progress.records += 1;
-            report.progress.done = done + distance(segment.from(), record.offset.next());
-            let Some(change) = self.wanted(&record, report) else { continue };
-            if Instant::now() >= until {
+            self.report.progress.records += 1;
+            self.report.progress.done = done + distance(segment.from(), record.offset.next());
+            let Some(change) = self.wanted(&record) else { continue };
+            if Instant::now() >= self.until {
                 return Ok(ControlFlow::Break(Ended::Time));
             }
-            self.evaluate(change, report)?;
-            if report.matches.len() >= self.limits.matches_max {
+            self.evaluate(change)?;
+            if self.report.matches.len() >= self.test.limits.matches_max {
                 return Ok(ControlFlow::Break(Ended::Matches));
             }
             // A piece of the log may hold a thousand runs, and a run may take its 70 ms.
-            if look(&report.progress).is_break() {
+            if self.look().is_break() {
                 return Ok(ControlFlow::Break(Ended::Stopped));
             }
         }
         Ok(ControlFlow::Continue(()))
     }
 
-    fn wanted(&self, record: &LogRecord<'_>, report: &mut Report) -> Option<Change> {
-        if self.since_ms.is_some_and(|since| record.timestamp_ms < since) {
+    fn wanted(&mut self, record: &LogRecord<'_>) -> Option<Change> {
+        let Self { test, repeats, report, .. } = self;
+        if test.since_ms.is_some_and(|since| record.timestamp_ms < since) {
             return None;
         }
         let mut is_ours = false;
-        let change = Change::of(record, self.model, |key, header| {
-            is_ours = key.tenant == self.script.tenant.as_str()
-                && self.script.record.is_triggered_by(key.object_type, header.operation);
-            if is_ours { vec![Arc::clone(&self.script)] } else { Vec::new() }
+        let change = Change::of(record, test.model, |key, header| {
+            is_ours = key.tenant == test.script.tenant.as_str()
+                && test.script.record.is_triggered_by(key.object_type, header.operation);
+            let is_repeat = is_ours && repeats.is_repeat(record, header);
+            report.repeated += u64::from(is_repeat);
+            if is_ours && !is_repeat { vec![Arc::clone(&test.script)] } else { Vec::new() }
         });
         // Whose a record is that cannot be read so far is not known.
         report.poison += u64::from(is_ours && change.is_err());
         change.ok().flatten()
     }
 
-    fn evaluate(&self, change: Change, report: &mut Report) -> Result<(), BacktestError> {
+    fn evaluate(&mut self, change: Change) -> Result<(), BacktestError> {
+        let Self { test, report, .. } = self;
         let evaluated =
-            self.runtime.block_on(self.workers.evaluate(&change.event, &change.scripts));
+            test.runtime.block_on(test.workers.evaluate(&change.event, &change.scripts));
         let results = evaluated.map_err(|_| BacktestError::Workers)?.results;
         report.progress.runs += 1;
         for result in results {
-            match message(&self.script, result) {
+            match message(&test.script, result) {
                 Ok(None) => {}
                 Ok(Some(message)) => {
                     report.progress.matches += 1;

@@ -19,6 +19,9 @@ const PROCESS_PERCENT: u32 = 85;
 /// by its quota, so this is far more than a batch of few tenants can take.
 const BATCH_TIME_MAX: Duration = Duration::from_secs(300);
 
+/// The default of `alerts.repeat_window`.
+pub(crate) const REPEAT_WINDOW: u32 = 10_000;
+
 /// What bounds the scripts.
 #[derive(Clone, Debug)]
 pub struct AlertsOptions {
@@ -43,7 +46,7 @@ impl AlertsOptions {
             faults_max: FAULTS_MAX,
             cpu_per_second: Duration::from_millis(500),
             cpu_burst: Duration::from_secs(5),
-            repeat_window: 10_000,
+            repeat_window: REPEAT_WINDOW,
         }
     }
 

@@ -28,6 +28,8 @@ struct Log {
     end: i64,
     /// Calls that find nobody.
     away: u32,
+    /// Whether each change of the tenant stands there twice.
+    is_twice: bool,
 }
 
 impl LogHistory for Log {
@@ -46,13 +48,14 @@ impl LogHistory for Log {
         for offset in from..to {
             let key = format!("{}/Voyage/1", if offset % 2 == 0 { "acme" } else { "other" });
             let body = format!("{{\"new\":{{\"key\":1,\"speed\":{offset}}}}}");
+            let twice = format!("1;U;;none;;change-{}", offset / 4);
             builder.push(&LogRecord {
                 partition: request.partition,
                 offset: Offset(offset),
                 leader_epoch: LeaderEpoch::UNKNOWN,
                 timestamp_ms: 1000 - offset,
                 key: Some(key.as_bytes()),
-                header: Some(HEADER),
+                header: Some(if self.is_twice { twice.as_bytes() } else { HEADER }),
                 header_count: 1,
                 payload: Some(if offset == 6 { b"{" } else { body.as_bytes() }),
             });
@@ -112,7 +115,7 @@ const BODY: &str = r#"mapResultsForMessage["?1"] = dlpObject.speed; dlpObject.sp
 const ALL: u64 = u64::MAX;
 
 fn log() -> Log {
-    Log { first: 4, end: END, away: 1 }
+    Log { first: 4, end: END, away: 1, is_twice: false }
 }
 
 #[test]
@@ -136,6 +139,22 @@ fn it_tells_when_it_would_have_fired() {
     let last = looks.last().unwrap();
     assert_eq!((last.done, last.total, last.records, last.runs), (40, 40, 36, 17));
     assert!(looks.len() > 3 && looks.is_sorted_by_key(|look| look.done), "{looks:?}");
+}
+
+#[test]
+fn a_change_published_again_is_run_once() {
+    const ALWAYS: &str = r#"mapResultsForMessage["?1"] = 1; true"#;
+    let log = Log { is_twice: true, ..log() };
+    let (report, _) = run(ALWAYS, log, BacktestLimits::default(), None, ALL);
+    let mut found: Vec<String> = report.matches.iter().map(|one| one.id.to_string()).collect();
+    found.sort();
+    // Offsets 4 and 6 are one change of the tenant, 8 and 10 the next; 38 is the last.
+    let mut expected: Vec<String> = (1..10).map(|n| format!("2-{}", n * 4)).collect();
+    expected.sort();
+    assert_eq!((found, report.repeated, report.poison), (expected, 9, 0));
+    let limits = BacktestLimits { repeat_window: 0, ..BacktestLimits::default() };
+    let (report, _) = run(ALWAYS, Log { is_twice: true, ..self::log() }, limits, None, ALL);
+    assert_eq!((report.matches.len(), report.repeated, report.poison), (17, 0, 1));
 }
 
 #[test]

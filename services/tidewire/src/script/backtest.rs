@@ -101,6 +101,7 @@ pub(super) fn backtest(args: &Args) -> Result<(), Failed> {
         records_max: args.max_records,
         matches_max: usize::try_from(args.max_matches).unwrap_or(usize::MAX),
         time_max: args.max_time,
+        repeat_window: access.settings.alerts.repeat_window,
         ..BacktestLimits::default()
     };
     let (script, model) = (Arc::new(script(only)), Arc::clone(&access.model));
@@ -316,6 +317,7 @@ fn summary(args: &Args, report: &Report) -> String {
     }
     let counts = [
         (report.missing, "offsets were taken by retention meanwhile"),
+        (report.repeated, "changes were published again and are run once"),
         (report.poison, "records cannot be used"),
         (report.faults_total, "runs failed"),
     ];
