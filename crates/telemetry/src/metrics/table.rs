@@ -79,7 +79,7 @@ metrics! {
         alerts_lag_records: GaugeByPartition = "tidewire_gateway_alerts_lag_records", "Records between this replica's position and the end of the partition of the alerts topic.";
         alerts_received: Counter = "tidewire_gateway_alerts_received_total", "Records of the alerts topic read.";
         alerts_routed: Counter = "tidewire_gateway_alerts_routed_total", "Alerts of a script that somebody here had subscribed to.";
-        alerts_without_images: Counter = "tidewire_gateway_alerts_without_images_total", "Alerts sent whose record holds no image of the change: it was too large with them, or the change had none. A field list gets the reference.";
+        alerts_without_images: Counter = "tidewire_gateway_alerts_without_images_total", "Alerts sent whose record holds no image of the change: a field list gets the reference.";
         kafka_to_socket_seconds: Seconds = "tidewire_kafka_to_socket_seconds", "From a record's receipt to the write of the first socket that wanted it.";
         handshake_seconds: Seconds = "tidewire_handshake_seconds", "From the accept to the answer of an upgrade.";
         subscription_gaps: Counter = "tidewire_subscription_gaps_total", "Gaps that single subscriptions were told, beside those of the whole replica.";
