@@ -16,7 +16,7 @@ use tidewire_script::{
 
 use crate::errors::{self, at};
 use crate::object::{Image, NameId, Object};
-use crate::setup::{self, Budget};
+use crate::setup::{self, Budget, Clock};
 use crate::{ScriptLimits, helpers, named, value};
 
 /// The variables of a script, as they are named in its source.
@@ -34,6 +34,7 @@ const MESSAGE: &str = "MSG";
 pub struct RhaiEngine {
     engine: Engine,
     limits: ScriptLimits,
+    clock: Clock,
     budget: Rc<Budget>,
     /// The variables of every script, without values.
     template: Scope<'static>,
@@ -63,13 +64,13 @@ impl RhaiEngine {
     pub fn new(limits: ScriptLimits, clock: Rc<dyn Fn() -> Duration>) -> Self {
         let budget = Rc::new(Budget::default());
         budget.cpu_max.set(limits.cpu_max);
-        let engine = setup::engine(&limits, clock, Rc::clone(&budget));
+        let engine = setup::engine(&limits, Rc::clone(&clock), Rc::clone(&budget));
         let mut template = Scope::new();
         for name in [CURRENT, BEFORE, USER, EVENT_TYPE, OBJECT_TYPE] {
             template.push_dynamic(name, Dynamic::UNIT);
         }
         template.push(RESULTS, Map::new()).push(MESSAGES, Map::new());
-        Self { engine, limits, budget, template, names: HashMap::new() }
+        Self { engine, limits, clock, budget, template, names: HashMap::new() }
     }
 
     /// Gives a field of this name a getter: on objects its value, on null null.
@@ -156,7 +157,7 @@ impl tidewire_script::Engine for RhaiEngine {
 
     fn limit_cpu(&mut self, cpu_max: Option<Duration>) {
         let all = self.limits.cpu_max;
-        self.budget.cpu_max.set(cpu_max.map_or(all, |max| max.min(all)));
+        self.budget.begin(cpu_max.map_or(all, |max| max.min(all)), (self.clock)());
     }
 
     fn open(&self, event: &Event, references: &Rc<dyn References>) -> Opened {
@@ -187,7 +188,7 @@ impl tidewire_script::Engine for RhaiEngine {
     fn evaluate(&self, script: &Compiled, opened: &Opened) -> Result<Outcome, ScriptError> {
         // A scope of its own: what a script does to its variables is nobody else's business.
         let mut scope = opened.scope.clone();
-        self.budget.deadline.set(None);
+        self.budget.begin_run();
         let returned =
             self.run(script, &mut scope).map_err(|e| errors::of_run(&self.engine, &e))?;
         match returned.as_bool() {

@@ -29,13 +29,29 @@ pub(crate) type Clock = Rc<dyn Fn() -> Duration>;
 pub(crate) struct Budget {
     /// What a run may use.
     pub(crate) cpu_max: Cell<Duration>,
-    /// What the clock must not pass; none until it was looked at. Most runs end before that, and a look
-    /// costs as much as a short run.
-    pub(crate) deadline: Cell<Option<Duration>>,
+    /// What the clock showed last, where it is told when a run, or some short ones, begin. It is not looked
+    /// at for each: that costs as much as a short run.
+    last: Cell<Option<Duration>>,
+    /// What the clock must not pass; none until it was looked at.
+    deadline: Cell<Option<Duration>>,
 }
 
 impl Budget {
+    /// Runs begin now that may use so much each.
+    pub(crate) fn begin(&self, cpu_max: Duration, now: Duration) {
+        self.cpu_max.set(cpu_max);
+        self.last.set(Some(now));
+    }
+
+    /// A run begins. What the runs before it have used since the last look counts as its own.
+    pub(crate) fn begin_run(&self) {
+        self.deadline.set(self.last.get().map(|last| last + self.cpu_max.get()));
+    }
+
     fn is_over(&self, now: Duration) -> bool {
+        if self.last.get().is_some() {
+            self.last.set(Some(now));
+        }
         match self.deadline.get() {
             Some(deadline) => now > deadline,
             None => {

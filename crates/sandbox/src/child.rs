@@ -77,14 +77,15 @@ fn serve<E: Engine>(engine: E, input: &mut impl Read, output: &mut impl Write) -
                 is_careful,
                 cpu_max_nanos,
             } => {
-                worker.scripts.limit_cpu(cpu_max_nanos.map(Duration::from_nanos));
                 for (slot, source) in load {
                     worker.scripts.load(slot, source);
                 }
                 let large = worker.memory.begin_large(body.len())?;
                 let event = event(&object_type, operation, changed_by, body);
                 worker.memory.end_large(large)?;
-                worker.run(output, event, &scripts, is_careful)?;
+                let opened = event.map(|e| worker.scripts.engine().open(&e, &worker.references));
+                worker.scripts.limit_cpu(cpu_max_nanos.map(Duration::from_nanos));
+                worker.run(output, opened, &scripts, is_careful)?;
                 worker.memory.forget_large()?;
             }
         }
@@ -125,11 +126,10 @@ impl<E: Engine> Worker<E> {
     fn run(
         &mut self,
         output: &mut impl Write,
-        event: Result<Event, ScriptError>,
+        opened: Result<E::Opened, ScriptError>,
         scripts: &[Slot],
         is_careful: bool,
     ) -> io::Result<()> {
-        let opened = event.map(|event| self.scripts.engine().open(&event, &self.references));
         let mut results = Vec::with_capacity(scripts.len());
         let mut said = Instant::now();
         for slot in scripts {

@@ -42,7 +42,8 @@ pub trait Engine {
     fn fields<'s>(&self, script: &'s Self::Script) -> &'s Fields;
 
     /// Bounds the CPU time of each run from here on; `None` is what the engine was made with, and no bound
-    /// is longer than that. An engine that does not look leaves it to the process.
+    /// is longer than that. To be called right before a run, or some runs in a row: an engine need not look at
+    /// its clock again for each. One that does not look at all leaves it to the process.
     fn limit_cpu(&mut self, _cpu_max: Option<Duration>) {}
 
     /// Makes an event ready.

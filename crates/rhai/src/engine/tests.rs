@@ -485,6 +485,20 @@ fn time_is_limited() {
     }
     let error = run("let n = 0; while n < 100000 { n += 1; } true").unwrap_err();
     assert_eq!((error.kind, error.reason.as_str()), (Kind::Deadline, "it took too long"));
+    // Told when runs begin, it holds even the first look against that.
+    let looks = |used: u32| {
+        let before = now.get();
+        let mut engine = RhaiEngine::new(ScriptLimits::default(), {
+            let now = Rc::clone(&now);
+            Rc::new(move || now.get())
+        });
+        engine.limit_cpu(Some(step));
+        now.set(before + step * used);
+        let script = engine.compile("let n = 0; while n < 100 { n += 1; } true").unwrap();
+        engine.evaluate(&script, &engine.open(&event, &references)).map(|outcome| outcome.fired)
+    };
+    assert_eq!(looks(1), Ok(true));
+    assert_eq!(looks(2).unwrap_err().kind, Kind::Deadline);
 }
 
 #[test]

@@ -16,18 +16,22 @@ enum Loaded<S> {
 pub(super) struct Scripts<E: Engine> {
     engine: E,
     loaded: HashMap<Slot, Loaded<E::Script>>,
+    /// What a run may use now.
+    cpu_max: Option<Duration>,
 }
 
 impl<E: Engine> Scripts<E> {
     pub(super) fn new(engine: E) -> Self {
-        Self { engine, loaded: HashMap::new() }
+        Self { engine, loaded: HashMap::new(), cpu_max: None }
     }
 
     pub(super) const fn engine(&self) -> &E {
         &self.engine
     }
 
+    /// Bounds the runs that follow.
     pub(super) fn limit_cpu(&mut self, cpu_max: Option<Duration>) {
+        self.cpu_max = cpu_max;
         self.engine.limit_cpu(cpu_max);
     }
 
@@ -42,6 +46,8 @@ impl<E: Engine> Scripts<E> {
             let before = memory.begin_script();
             let compiled = self.engine.compile(&source);
             drop(source);
+            // What that took is not the run's.
+            self.engine.limit_cpu(self.cpu_max);
             self.loaded.insert(slot, Loaded::Compiled(compiled));
             before.and_then(|before| memory.end_script(before)).map_err(|e| {
                 ScriptError::new(ScriptErrorKind::Unavailable, format!("no memory limit: {e}"))
