@@ -15,8 +15,7 @@ const JUMPS_PERCENT: u32 = 8;
 impl Fleet {
     /// Lets something happen. May queue nothing, where the chosen thing cannot happen now.
     pub(crate) fn act(&mut self) {
-        let voyages: Vec<u64> = self.world.voyages.iter().map(|voyage| voyage.key).collect();
-        let Some(voyage) = self.pick(&voyages) else {
+        let Some(voyage) = self.pick_voyage() else {
             self.plan_voyage();
             return;
         };
@@ -50,6 +49,11 @@ impl Fleet {
         }
     }
 
+    pub(crate) fn pick_voyage(&mut self) -> Option<u64> {
+        let voyages: Vec<u64> = self.world.voyages.iter().map(|voyage| voyage.key).collect();
+        self.pick(&voyages)
+    }
+
     /// The first port call that the ship has not left.
     pub(crate) fn current_call(&self, voyage: u64) -> Option<u64> {
         let voyage = self.world.voyage(voyage)?;
@@ -65,9 +69,14 @@ impl Fleet {
     /// The ship is early or late: ETA and ETD of this call and of all that follow move.
     fn shift_eta(&mut self, voyage: u64, call: u64) {
         let shift = self.rng.random_range(-8..=14) * HOUR_MS / 2;
+        self.shift_from(voyage, call, shift);
+    }
+
+    /// Moves this call and all that follow.
+    pub(crate) fn shift_from(&mut self, voyage: u64, call: u64, by_ms: i64) {
         for key in self.calls_from(voyage, call) {
             if let Some(call) = self.world.calls.get_mut(&key).filter(|call| call.lies_ahead()) {
-                call.shift(shift);
+                call.shift(by_ms);
                 self.tell_of_call(key);
             }
         }

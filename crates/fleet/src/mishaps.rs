@@ -69,16 +69,14 @@ impl Fleet {
     }
 
     fn order_bunkers(&mut self) -> Option<()> {
-        let voyages: Vec<u64> = self.world.voyages.iter().map(|voyage| voyage.key).collect();
-        let voyage = self.pick(&voyages)?;
+        let voyage = self.pick_voyage()?;
         let call = self.current_call(voyage)?;
         self.new_order(voyage, self.calls_from(voyage, call));
         Some(())
     }
 
     fn result_jumps(&mut self) -> Option<()> {
-        let voyages: Vec<u64> = self.world.voyages.iter().map(|voyage| voyage.key).collect();
-        let key = self.pick(&voyages)?;
+        let key = self.pick_voyage()?;
         let sign = if self.chance(50) { 1 } else { -1 };
         let dollars = self.rng.random_range(21_000..65_000);
         self.world.voyage_mut(key)?.result_cents += sign * dollars * 100;
@@ -101,17 +99,6 @@ impl Fleet {
         let ahead = self.world.calls.values().filter(|call| call.lies_ahead() && is_it(call));
         let calls: Vec<(u64, u64)> = ahead.map(|call| (call.voyage, call.key)).collect();
         self.pick(&calls)
-    }
-
-    /// Moves this call and all that follow.
-    fn shift_from(&mut self, voyage: u64, call: u64, by_ms: i64) {
-        for key in self.calls_from(voyage, call) {
-            if let Some(call) = self.world.calls.get_mut(&key).filter(|call| call.lies_ahead()) {
-                call.shift(by_ms);
-                self.tell_of_call(key);
-            }
-        }
-        self.tell(Id { kind: Kind::Voyage, key: voyage });
     }
 
     fn miss_the_laycan(&mut self) -> Option<()> {
