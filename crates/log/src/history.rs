@@ -6,7 +6,7 @@
 use thiserror::Error;
 use tidewire_event::{NextOffset, Partition, Position};
 
-use crate::{GapReason, Segment};
+use crate::{GapReason, LogRecord, Segment};
 
 /// What a segment of history holds at most, but for its last record.
 pub const HISTORY_SEGMENT_BYTES: usize = 256 * 1024;
@@ -65,4 +65,31 @@ pub trait LogHistory: Send {
     /// Forgets what was read ahead, and reads ahead no more until the next request: the topic was created
     /// anew, or nobody waits for history.
     fn reset(&mut self);
+}
+
+/// Reads all that is left of a stretch. What is gone is passed over. Blocks.
+///
+/// # Errors
+/// [`HistoryError::Unavailable`]; what came before was handed over.
+pub fn read_stretch(
+    history: &mut dyn LogHistory,
+    stretch: Stretch,
+    sink: &mut dyn FnMut(&LogRecord<'_>),
+) -> Result<(), HistoryError> {
+    let mut at = Position::at(stretch.from);
+    while at.next < stretch.to {
+        let then = match history.read(HistoryRequest { partition: stretch.partition, from: at })? {
+            HistoryAnswer::Segment(segment) => {
+                let records = segment.records_from(segment.from());
+                records.take_while(|r| r.offset.0 < stretch.to.0).for_each(|r| sink(&r));
+                segment.to()
+            }
+            HistoryAnswer::Gap { next, .. } => Position::at(next),
+        };
+        if then.next <= at.next {
+            break;
+        }
+        at = then;
+    }
+    Ok(())
 }

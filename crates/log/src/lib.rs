@@ -21,6 +21,7 @@ use tidewire_event::{FrameId, LeaderEpoch, NextOffset, Offset, Partition};
 
 pub use history::{
     HISTORY_SEGMENT_BYTES, HistoryAnswer, HistoryError, HistoryRequest, LogHistory, Stretch,
+    read_stretch,
 };
 pub use memory::{MemoryHistory, MemoryLog, MemoryStage};
 pub use segment::{Segment, SegmentBuilder};

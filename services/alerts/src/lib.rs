@@ -16,6 +16,8 @@ mod collect;
 mod control;
 mod driver;
 mod evaluate;
+#[cfg(test)]
+mod fixtures;
 mod health;
 mod leash;
 mod options;

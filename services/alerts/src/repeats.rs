@@ -12,8 +12,8 @@
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::hash::{BuildHasher as _, Hash, RandomState};
 
-use tidewire_event::{NextOffset, Offset, Partition, Position, RecordHeader};
-use tidewire_log::{HistoryAnswer, HistoryError, HistoryRequest, LogHistory, LogRecord};
+use tidewire_event::{NextOffset, Offset, Partition, RecordHeader};
+use tidewire_log::{HistoryError, LogHistory, LogRecord, Stretch, read_stretch};
 
 /// What is remembered beyond the window, since a batch may be handed out again: far more offsets than the
 /// batch that is at hand may span.
@@ -63,27 +63,9 @@ impl Repeats {
         next: NextOffset,
     ) -> Result<(), HistoryError> {
         self.partitions.insert(partition, Seen::default());
-        let mut at = Position::at(NextOffset(next.0.saturating_sub(self.window).max(0)));
-        while at.next < next {
-            let found = history.read(HistoryRequest { partition, from: at })?;
-            let then = match found {
-                HistoryAnswer::Segment(segment) => {
-                    for record in segment.records_from(segment.from()) {
-                        if record.offset.0 >= next.0 {
-                            return Ok(());
-                        }
-                        self.note(&record);
-                    }
-                    segment.to()
-                }
-                HistoryAnswer::Gap { next, .. } => Position::at(next),
-            };
-            if then.next <= at.next {
-                break;
-            }
-            at = then;
-        }
-        Ok(())
+        let from = NextOffset(next.0.saturating_sub(self.window).max(0));
+        let stretch = Stretch { partition, from, to: next };
+        read_stretch(history, stretch, &mut |record| self.note(record))
     }
 
     fn note(&mut self, record: &LogRecord<'_>) {

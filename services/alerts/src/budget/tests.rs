@@ -1,17 +1,8 @@
 use super::*;
-use tidewire_script::ScriptRecord;
+use crate::fixtures::script;
 
 const fn ms(ms: u64) -> Duration {
     Duration::from_millis(ms)
-}
-
-fn script(tenant: &str, code: &str) -> Arc<Script> {
-    let json = format!(
-        r#"{{"code":"{code}","name":"n","triggers":[{{"objectType":"Voyage","eventType":"U"}}],
-        "scriptBody":"true","messageType":"String","alertScriptMessage":"m"}}"#
-    );
-    let record = ScriptRecord::parse(json.as_bytes()).unwrap();
-    Arc::new(Script::new(Tenant::new(tenant).unwrap(), 1, "a", 0, record))
 }
 
 /// A tenth of a core, 200 ms saved up.

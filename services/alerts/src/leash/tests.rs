@@ -1,17 +1,8 @@
 use super::*;
-use tidewire_script::ScriptRecord;
+use crate::fixtures::script;
 
 const fn seconds(seconds: u64) -> Duration {
     Duration::from_secs(seconds)
-}
-
-fn script(tenant: &str, code: &str) -> Arc<Script> {
-    let json = format!(
-        r#"{{"code":"{code}","name":"n","triggers":[{{"objectType":"Voyage","eventType":"U"}}],
-        "scriptBody":"true","messageType":"String","alertScriptMessage":"m"}}"#
-    );
-    let record = ScriptRecord::parse(json.as_bytes()).unwrap();
-    Arc::new(Script::new(Tenant::new(tenant).unwrap(), 1, "a", 0, record))
 }
 
 #[test]

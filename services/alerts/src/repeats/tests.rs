@@ -1,5 +1,5 @@
-use tidewire_event::LeaderEpoch;
-use tidewire_log::{GapReason, SegmentBuilder};
+use tidewire_event::{LeaderEpoch, Position};
+use tidewire_log::{GapReason, HistoryAnswer, HistoryRequest, SegmentBuilder};
 
 use super::*;
 

@@ -11,9 +11,9 @@ use anyhow::{Context as _, anyhow};
 use tidewire_assembly::{Checked, begin, check, check_without_tokens};
 use tidewire_auth::{SecretText, Verifier, unix_now};
 use tidewire_config::{Service, Settings, Sources};
-use tidewire_event::{Position, Tenant};
+use tidewire_event::Tenant;
 use tidewire_kafka::{History, KafkaOptions, stretches};
-use tidewire_log::{HistoryAnswer, HistoryRequest, LogHistory as _};
+use tidewire_log::read_stretch;
 use tidewire_model::Model;
 use tidewire_rights::{PermissionClass, Principal};
 use tidewire_script::{Fields, Script, judge};
@@ -166,29 +166,14 @@ impl Access {
 fn revoke(verifier: &Verifier, kafka: &KafkaOptions, topic: &str) -> anyhow::Result<()> {
     let mut history = History::new(kafka, topic)?;
     for stretch in stretches(kafka, topic, None)? {
-        let mut at = Position::at(stretch.from);
-        while at.next < stretch.to {
-            let next = match history
-                .read(HistoryRequest { partition: stretch.partition, from: at })?
-            {
-                HistoryAnswer::Segment(segment) => {
-                    for record in segment.records_from(segment.from()) {
-                        let key = record.key.unwrap_or_default();
-                        let mut revocations = verifier.revocations().write();
-                        if let Err(error) = revocations.apply(key, record.payload, unix_now()) {
-                            // As a gateway does: the others stay in force.
-                            tracing::warn!(offset = record.offset.0, %error, "a revocation cannot be used");
-                        }
-                    }
-                    segment.to()
-                }
-                HistoryAnswer::Gap { next, .. } => Position::at(next),
-            };
-            if next.next <= at.next {
-                break;
+        read_stretch(&mut history, stretch, &mut |record| {
+            let key = record.key.unwrap_or_default();
+            let mut revocations = verifier.revocations().write();
+            if let Err(error) = revocations.apply(key, record.payload, unix_now()) {
+                // As a gateway does: the others stay in force.
+                tracing::warn!(offset = record.offset.0, %error, "a revocation cannot be used");
             }
-            at = next;
-        }
+        })?;
     }
     Ok(())
 }
