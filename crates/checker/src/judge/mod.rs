@@ -32,6 +32,9 @@ pub struct Rules {
     pub self_base: Option<String>,
     /// For how long after its token's end a socket may still be told something.
     pub expiry_grace: Stamp,
+    /// A session whose first socket was open for no longer may be told once more that it starts: its client
+    /// may not have proven in that time that it was told.
+    pub proof_grace: Stamp,
     /// A run in which nothing was disturbed proves nothing.
     pub faults_expected: bool,
     /// Whether anything happened that may lose sessions: their store was away or emptied. Where not, a
@@ -50,6 +53,7 @@ impl Default for Rules {
         Self {
             self_base: None,
             expiry_grace: 0,
+            proof_grace: 0,
             faults_expected: false,
             sessions_may_be_lost: true,
             log_may_have_gaps: true,

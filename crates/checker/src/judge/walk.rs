@@ -64,6 +64,8 @@ pub(super) struct Walk<'a> {
     pub(super) live_since: Option<Stamp>,
     /// The last live point.
     pub(super) live_at: Stamp,
+    /// Of a session: nobody need have proven yet that it was told of its start.
+    pub(super) is_new: bool,
     pub(super) received: Receipts,
     /// What ever came, also behind a cursor that was resumed from.
     pub(super) ever: Vec<bool>,
@@ -113,6 +115,7 @@ impl<'a> Walk<'a> {
             expires: None,
             live_since: None,
             live_at: 0,
+            is_new: true,
             received: Receipts::new(ledger.len()),
             ever: vec![false; ledger.len()],
             certain: Certain::new(),
@@ -165,7 +168,7 @@ impl<'a> Walk<'a> {
             Entry::SnapshotEnd { sub } if sub == self.sub => verdict.snapshots += 1,
             Entry::Event(seen) if seen.sub == self.sub => self.message(&seen, verdict),
             Entry::Token { expires } => self.expires = expires,
-            Entry::Closed { .. } => self.link = Link::Down,
+            Entry::Closed { at, .. } => self.close(at),
             Entry::Left { at } => self.left = Some(at),
             _ => {}
         }
@@ -220,10 +223,14 @@ impl<'a> Walk<'a> {
                 self.link = Link::Live;
                 let is_back = self.live_since.is_some();
                 match status {
-                    200 => self.seam(opened, false),
+                    200 => {
+                        self.is_new = false;
+                        self.seam(opened, false);
+                    }
                     410 | 503 => {
+                        let again = status == 410 && std::mem::replace(&mut self.is_new, true);
                         if is_back {
-                            let allowed = self.rules.sessions_may_be_lost;
+                            let allowed = self.rules.sessions_may_be_lost || again;
                             self.declared(verdict, allowed, &format!("session notice {status}"));
                         }
                         self.seam(opened, true);
@@ -238,6 +245,12 @@ impl<'a> Walk<'a> {
             Link::Live if status == 410 => self.gap(at, verdict),
             _ => {}
         }
+    }
+
+    fn close(&mut self, at: Stamp) {
+        let is_live = matches!(std::mem::replace(&mut self.link, Link::Down), Link::Live);
+        let since = at.saturating_sub(self.live_at);
+        self.is_new &= !is_live || since <= self.rules.proof_grace;
     }
 
     fn gap(&mut self, at: Stamp, verdict: &mut Verdict) {

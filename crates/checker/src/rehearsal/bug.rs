@@ -58,6 +58,8 @@ bugs! {
     RetentionSilently => [Lost],
     /// A lost session is said to be resumed.
     LostSessionResumed => [UndeclaredGap],
+    /// That a session starts is said once, on a link that breaks before it has arrived.
+    StartSaidOnce => [UndeclaredGap],
     /// The snapshot is tagged with a position that was read after it.
     SnapshotTaggedLate => [Lost],
     /// Two versions of an object change places.

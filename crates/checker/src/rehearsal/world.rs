@@ -109,6 +109,7 @@ impl World {
             988..991 if self.log.partitions() < PARTITIONS_MAX => self.log.add_partition(),
             991..994 => self.retain(),
             994..996 => self.lose_sessions(),
+            996.. if self.has(Bug::StartSaidOnce) => self.lose_sessions(),
             _ => {}
         }
     }
@@ -260,6 +261,7 @@ impl World {
             live.next.iter_mut().for_each(|next| *next += 1 + self.random.below(4));
         }
         let (silent, begins_anew) = (self.has(Bug::LostSessionResumed), self.random.once_in(5));
+        let (said_once, mut breaks) = (self.has(Bug::StartSaidOnce), false);
         let Some(socket) = self.sockets.get_mut(at) else { return };
         let (mode, mut queue) = (socket.mode(), std::collections::VecDeque::new());
         let cursor = socket.cursors.iter().rev().nth(older).or(socket.cursors.last()).copied();
@@ -273,6 +275,8 @@ impl World {
                 let is_lost = socket.stored.is_none();
                 socket.is_untold |= is_lost;
                 let is_new = socket.is_untold && !silent;
+                breaks = said_once && is_lost;
+                socket.is_untold &= !said_once;
                 queue.push_back(Item::Text(match is_new {
                     true => notice(410, "session starts now"),
                     false => notice(200, "session resumed"),
@@ -310,6 +314,9 @@ impl World {
         }
         if let Some(socket) = self.sockets.get_mut(at) {
             socket.link = Some(link);
+        }
+        if breaks {
+            self.close(at, None);
         }
     }
 
