@@ -90,6 +90,7 @@ async fn nothing_is_lost_on_the_way_to_the_other_replica() {
     let token = world.token(&tenant, 1, &[]);
     let alerts = Alerts::new(&world, &tenant, "watch");
     let mut named = session(&world, 0, &token, "session starts now").await;
+    named.until_proven(&world, &tenant, 1).await;
     let v1_path = |query: &str| path(&format!("watch{query}"), "-");
     let mut v1 = V1::welcomed(V1::wish(&world, 0, &v1_path(""), &token)).await;
     let subscribed = v1.expect("subscribed").await;

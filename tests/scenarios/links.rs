@@ -59,6 +59,7 @@ async fn nothing_under_way_is_lost(kill: bool) {
     let link = LinkProxy::start(world.public(0)).unwrap();
     let mut socket = Wish::new(link.address(), &path).open().await;
     first(&mut socket, 410, "session starts now").await;
+    socket.until_proven(&world, &tenant, 1).await;
     let ids = post(&world, &tenant, 20).await;
     let read = offsets_until(&mut socket, ids.last().unwrap()).await;
     assert_eq!(read.len(), ids.len());
@@ -107,6 +108,7 @@ async fn a_client_that_is_gone_without_a_word_is_noticed() {
         sockets.push(Wish::new(link.address(), &path).open().await);
     }
     first(&mut sockets[0], 410, "session starts now").await;
+    sockets[0].until_proven(&world, &tenant, 1).await;
     // On another link of the same gateway.
     let mut other = world.open(0, &tenant, "Voyage/U/1").await;
     let open = || world.gateways[0].metric("tidewire_connections").unwrap();

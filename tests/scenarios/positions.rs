@@ -41,6 +41,9 @@ async fn nothing_but_a_pong_moves_a_position() {
     let tenant = world.tenant();
     let path = object_path(WISH, &world.token(&tenant, 1, &[]));
     let mut first = mute(&world, 0, &path, "session starts now").await;
+    let told = first.ping().await;
+    first.pong(&told).await;
+    wait_until("the client was told", LIMIT, || world.proven(&tenant) == 1).await;
     let mut ids = Vec::new();
     for _ in 0..3 {
         ids.push(post(&world, &tenant).await);
@@ -77,6 +80,35 @@ async fn nothing_but_a_pong_moves_a_position() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_start_that_nobody_proved_is_told_again() {
+    let Some(world) = World::shared() else { return };
+    let tenant = world.tenant();
+    let path = object_path(WISH, &world.token(&tenant, 1, &[]));
+    // Whether it came nobody knows; so the next one says so too, and leaves nothing out.
+    let first = mute(&world, 0, &path, "session starts now").await;
+    let seen = post(&world, &tenant).await;
+    drop(first);
+    let missed = post(&world, &tenant).await;
+    let mut second = mute(&world, 1, &path, "session starts now").await;
+    for id in [seen, missed] {
+        assert_eq!(id_of(&second.text().await.0), id);
+    }
+    assert_eq!(world.proven(&tenant), 0);
+    let answering = async {
+        loop {
+            let asked = second.ping().await;
+            second.pong(&asked).await;
+        }
+    };
+    tokio::select! {
+        () = answering => {}
+        () = wait_until("the client was told", LIMIT, || world.proven(&tenant) == 1) => {}
+    }
+    drop(second);
+    mute(&world, 0, &path, "session resumed").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_store_that_forgets() {
     let setup = Setup { own_redis: true, ..Setup::default() };
     let Some(world) = World::start(setup) else { return };
@@ -107,6 +139,9 @@ async fn a_store_that_forgets() {
         word(&mut socket, 410, "session starts now").await;
         let id = post(&world, &tenant).await;
         assert_eq!(socket.json().await["dataloyObject"], 1, "the field list is lost, too: {id}");
+        // Or else it is given up before the replica has taken notice of it, and put back once more.
+        let held = || world.gateways[1].metric("tidewire_sessions_held").unwrap() == 1.0;
+        wait_until("the session is held", LIMIT, held).await;
         world.redis().run(&["FLUSHALL"]).unwrap();
         socket.close().await;
         wait_until("all is given up", LIMIT, || {
@@ -118,6 +153,7 @@ async fn a_store_that_forgets() {
     // While its client is connected: the replica puts it back, whole.
     let mut socket = world.open(0, &tenant, WISH).await;
     word(&mut socket, 410, "session starts now").await;
+    socket.until_proven(&world, &tenant, 1).await;
     socket.set_fields(r#"{"comments":"*"}"#).await;
     world.until_saved(&tenant, "comments", 1).await;
     world.redis().run(&["FLUSHALL"]).unwrap();
@@ -145,6 +181,7 @@ async fn a_store_that_hangs_keeps_what_it_had() {
     let token = world.token(&tenant, 1, &[]);
     let mut socket = world.open_as(0, WISH, &token).await;
     word(&mut socket, 410, "session starts now").await;
+    socket.until_proven(&world, &tenant, 1).await;
     socket.set_fields(r#"{"comments":"*"}"#).await;
     world.until_saved(&tenant, "comments", 1).await;
     drop(socket);

@@ -63,6 +63,7 @@ enum Open {
 
 struct Client {
     world: Arc<World>,
+    tenant: String,
     token: String,
     number: u64,
     mode: Mode,
@@ -113,6 +114,10 @@ impl Client {
                 let word = socket.json().await;
                 let expected = if returns { "session resumed" } else { "session starts now" };
                 assert_eq!(word["message"], expected, "client {}", self.number);
+                if !returns {
+                    let sessions = usize::try_from(self.number / 3).unwrap() + 1;
+                    socket.until_proven(&self.world, &self.tenant, sessions).await;
+                }
                 self.cursor = Some(String::new());
                 Open::Session(Box::new(socket))
             }
@@ -226,6 +231,7 @@ async fn whoever_comes_back_elsewhere_misses_nothing() {
         let mode = [Mode::V1, Mode::Stream, Mode::Session][usize::try_from(number % 3).unwrap()];
         let mut client = Client {
             world: Arc::clone(&world),
+            tenant: tenant.clone(),
             token: token.clone(),
             number,
             mode,

@@ -36,6 +36,7 @@ async fn the_field_list_is_there_on_the_other_replica() {
     let wish = "PortCall/U/1?session=bridge";
     let mut socket = world.open(0, &tenant, wish).await;
     first(&mut socket, 410, "session starts now").await;
+    socket.until_proven(&world, &tenant, 1).await;
     assert!(!shows_field(&world, &tenant, &mut socket).await);
     socket.set_fields(LIST).await;
     world.until_saved(&tenant, "speed", 1).await;
@@ -64,6 +65,7 @@ async fn a_second_socket_closes_the_first() {
         let wish = format!("PortCall/U/1?session=bridge{number}");
         let mut one = world.open(former, &tenant, &wish).await;
         first(&mut one, 410, "session starts now").await;
+        one.until_proven(&world, &tenant, number + 1).await;
         let mut two = world.open(latter, &tenant, &wish).await;
         first(&mut two, 200, "session resumed").await;
         // Another replica learns it when it looks.
@@ -156,6 +158,7 @@ async fn sockets_go_on_while_the_store_is_away() {
     let tenant = world.tenant();
     let mut after = world.open(0, &tenant, "PortCall/U/1?session=deck").await;
     first(&mut after, 410, "session starts now").await;
+    after.until_proven(&world, &tenant, 1).await;
     after.set_fields(LIST).await;
     world.until_saved(&tenant, "speed", 1).await;
     after.close().await;

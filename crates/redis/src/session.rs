@@ -60,16 +60,17 @@ impl RedisStore {
         let mut command = eval(script::CLAIM, &[self.key(&id.key()?)]);
         command.arg(nonce_hex(&nonce)).arg(SESSION_TTL.as_secs());
         command.arg(SessionState::default().to_json()).arg(&start).arg(POSITION_BYTES_MAX);
-        type Answer = (u8, u64, Vec<u8>, Option<Vec<u8>>);
-        let (found, number, state, position) = read::<Answer>(self.link.call(command).await?)?;
+        type Answer = (u8, u64, Vec<u8>, Option<Vec<u8>>, u8);
+        let (found, number, state, position, new) = read::<Answer>(self.link.call(command).await?)?;
         let owner = OwnerToken { number, nonce };
-        let new = Claimed { owner, existed: false, fields: None, position: None };
+        let lost = Claimed { owner, fields: None, position: None, proven: false };
         match found {
-            0 => Ok(new),
+            0 => Ok(lost),
             1 => match SessionState::from_json(&state) {
                 Ok(state) => {
                     let position = position.and_then(|position| self.text(position));
-                    Ok(Claimed { owner, existed: true, fields: state.fields, position })
+                    let proven = position.is_some() && new == 0;
+                    Ok(Claimed { owner, fields: state.fields, position, proven })
                 }
                 Err(error) => {
                     self.lost(&error);
@@ -77,12 +78,12 @@ impl RedisStore {
                     let (fields, position) = (Some(None), Some(start));
                     let check = SessionWrite::check(id, owner);
                     self.write_all(vec![SessionWrite { fields, position, ..check }]).await?;
-                    Ok(new)
+                    Ok(lost)
                 }
             },
             _ => {
                 self.lost(&NOT_A_SESSION);
-                Ok(new)
+                Ok(lost)
             }
         }
     }
@@ -127,13 +128,13 @@ impl RedisStore {
         let keys: Vec<String> = batch.keys.iter().map(|key| self.key(key)).collect();
         let mut command = eval(script::WRITE, &keys);
         command.arg(SESSION_TTL.as_secs());
-        for SessionWrite { owner, fields, position, release, .. } in batch.writes {
-            let flags = match (position.is_some(), release) {
-                (false, false) => "",
-                (true, false) => "p",
-                (false, true) => "r",
-                (true, true) => "pr",
-            };
+        for SessionWrite { owner, fields, position, proven, release, .. } in batch.writes {
+            let flags = [
+                position.as_ref().map_or("", |_| "p"),
+                if proven { "" } else { "n" },
+                if release { "r" } else { "" },
+            ]
+            .concat();
             let state = fields.map(|fields| SessionState { fields }.to_json()).unwrap_or_default();
             command.arg(owner.number).arg(owner.nonce_hex()).arg(flags).arg(state);
             command.arg(position.unwrap_or_default());

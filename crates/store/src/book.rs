@@ -6,6 +6,8 @@
 //!
 //! What is due:
 //! - field lists at once, with the position, so that a session which the store lost comes back whole;
+//! - the first proof of a session at once: until it is written, a client that comes back is told that the
+//!   session starts, as it may not have been told before;
 //! - a position that moved over frames, [`BUSY_WRITE_MS`] after the last;
 //! - everything every [`WHOLE_WRITE_MS`]: so idle positions do not fall out of retention, and what a
 //!   failover of the store lost is written again; also soon after the claim, and when the store was
@@ -51,6 +53,8 @@ pub struct BookWrite {
     pub fields: Option<Option<String>>,
     /// The position to be written, if any.
     pub positions: Option<Arc<Positions>>,
+    /// See [`Claimed::proven`](crate::Claimed::proven).
+    pub proven: bool,
     /// See [`SessionWrite::release`](crate::SessionWrite::release).
     pub release: bool,
 }
@@ -72,8 +76,9 @@ struct Held {
     id: Arc<SessionId>,
     owner: OwnerToken,
     fields: Option<String>,
-    /// The last that the client is proven to have received.
+    /// The last that the client is proven to have received, or where it starts.
     positions: Option<Arc<Positions>>,
+    proven: bool,
     unwritten: Unwritten,
     /// The last write failed: the next is due at once.
     failed: bool,
@@ -121,7 +126,8 @@ impl SessionBook {
         Self::default()
     }
 
-    /// A socket holds a session from here on, with the field list and the position that it starts with.
+    /// A socket holds a session from here on, with the field list and the position that it starts with;
+    /// `proven` as [`Claimed::proven`](crate::Claimed::proven) says.
     /// Returns the connection here that has thereby lost the session and is to be closed: the one that
     /// held it before; or this one, where a later claim of the same session was told first.
     pub fn hold(
@@ -130,7 +136,7 @@ impl SessionBook {
         id: SessionId,
         owner: OwnerToken,
         fields: Option<String>,
-        positions: Option<Arc<Positions>>,
+        (positions, proven): (Option<Arc<Positions>>, bool),
     ) -> Option<u64> {
         let id = Arc::new(id);
         let mut lost = None;
@@ -146,6 +152,7 @@ impl SessionBook {
             owner,
             fields,
             positions,
+            proven,
             // What the claim found may have been unreadable.
             unwritten: Unwritten { moved: false, whole: true },
             failed: false,
@@ -175,6 +182,7 @@ impl SessionBook {
                 None => positions,
             });
             held.unwritten.moved |= busy;
+            held.unwritten.whole |= !std::mem::replace(&mut held.proven, true);
         }
     }
 
@@ -327,6 +335,7 @@ impl Held {
             owner: self.owner,
             fields: whole.then(|| self.fields.clone()),
             positions: self.positions.clone().filter(|_| with_position),
+            proven: self.proven,
             release: sent.release,
         }
     }

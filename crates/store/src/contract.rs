@@ -33,6 +33,7 @@ pub async fn all(subject: &impl Subject) {
     a_lost_session_is_put_back_whole(subject).await;
     a_list_is_set_changed_and_reset(subject).await;
     a_position_moves_alone(subject).await;
+    a_start_is_not_proven(subject).await;
     sessions_are_apart(subject).await;
     sessions_expire_and_are_refreshed(subject).await;
     many_are_written_at_once(subject).await;
@@ -61,12 +62,13 @@ impl At<'_> {
         }
     }
 
-    /// Claims it, which must find just this.
+    /// Claims it, which must find just this; a position that begins with `start` is not proven.
     async fn finds(&self, nonce: u8, fields: Option<&str>, position: Option<&str>) -> OwnerToken {
         let claimed = self.claim(nonce).await;
+        let proven = position.is_some_and(|position| !position.starts_with("start"));
         let (fields, position) = (fields.map(Into::into), position.map(Into::into));
         let owner = claimed.owner;
-        assert_eq!(claimed, Claimed { owner, existed: true, fields, position }, "{:?}", self.1);
+        assert_eq!(claimed, Claimed { owner, fields, position, proven }, "{:?}", self.1);
         owner
     }
 
@@ -74,7 +76,7 @@ impl At<'_> {
     async fn is_new(&self, nonce: u8) -> OwnerToken {
         let claimed = self.claim(nonce).await;
         let owner = claimed.owner;
-        let new = Claimed { owner, existed: false, fields: None, position: None };
+        let new = Claimed { owner, fields: None, position: None, proven: false };
         assert_eq!(claimed, new, "{:?}", self.1);
         owner
     }
@@ -97,13 +99,20 @@ impl At<'_> {
 
     async fn position(&self, owner: OwnerToken, position: &str) -> WriteOutcome {
         let check = SessionWrite::check(self.1.clone(), owner);
-        self.write(SessionWrite { position: Some(position.into()), ..check }).await
+        self.write(SessionWrite { position: Some(position.into()), proven: true, ..check }).await
+    }
+
+    /// Where it starts, with its list.
+    async fn start(&self, owner: OwnerToken, position: &str) -> WriteOutcome {
+        let check = SessionWrite::check(self.1.clone(), owner);
+        self.write(SessionWrite { fields: Some(None), position: Some(position.into()), ..check })
+            .await
     }
 
     async fn both(&self, owner: OwnerToken, fields: &str, position: &str) -> WriteOutcome {
         let (fields, position) = (Some(Some(fields.into())), Some(position.into()));
         let check = SessionWrite::check(self.1.clone(), owner);
-        self.write(SessionWrite { fields, position, ..check }).await
+        self.write(SessionWrite { fields, position, proven: true, ..check }).await
     }
 
     async fn release(&self, owner: OwnerToken) {
@@ -127,7 +136,7 @@ pub async fn a_session_survives_its_owner(subject: &impl Subject) {
     assert_eq!(at.check(two).await, Held);
     // The last write and the release in one step.
     let check = SessionWrite::check(at.1.clone(), two);
-    let last = SessionWrite { position: Some("q".into()), release: true, ..check };
+    let last = SessionWrite { position: Some("q".into()), proven: true, release: true, ..check };
     assert_eq!(at.write(last.clone()).await, Held);
     assert_eq!(at.write(last).await, Lost);
     at.finds(3, Some(fields), Some("q")).await;
@@ -244,6 +253,30 @@ pub async fn a_position_moves_alone(subject: &impl Subject) {
     }
 }
 
+/// Until a proven position is written, each claim finds where the session started; also where the store had
+/// lost it.
+pub async fn a_start_is_not_proven(subject: &impl Subject) {
+    let store = subject.store();
+    let at = At(&*store, session("starts", "ola", "main", "Voyage/CUD/*"));
+    let one = at.is_new(1).await;
+    assert_eq!(at.start(one, "start 0").await, Held);
+    at.release(one).await;
+    let two = at.finds(2, None, Some("start 0")).await;
+    assert_eq!(at.check(two).await, Held);
+    let two = at.finds(2, None, Some("start 0")).await;
+    assert_eq!(at.position(two, "p").await, Held);
+    let three = at.finds(3, None, Some("p")).await;
+    // A claim that could not read it starts it anew.
+    assert_eq!(at.start(three, "start 3").await, Held);
+    let four = at.finds(4, None, Some("start 3")).await;
+    subject.let_pass(SESSION_TTL + SECOND).await;
+    assert_eq!(at.start(four, "start 4").await, Held);
+    let five = at.finds(5, None, Some("start 4")).await;
+    subject.let_pass(SESSION_TTL + SECOND).await;
+    assert_eq!(at.both(five, "f", "p").await, Held);
+    at.finds(6, Some("f"), Some("p")).await;
+}
+
 /// Another tenant, principal, name or definition is another session, however alike they read.
 pub async fn sessions_are_apart(subject: &impl Subject) {
     let store = subject.store();
@@ -319,9 +352,12 @@ pub async fn many_are_written_at_once(subject: &impl Subject) {
         let write = SessionWrite::check(id, owner);
         writes.push(match number % 4 {
             0 => write,
-            1 => SessionWrite { position: Some(number.to_string()), ..write },
+            1 => SessionWrite { position: Some(number.to_string()), proven: true, ..write },
             2 => SessionWrite { fields: Some(Some(number.to_string())), ..write },
-            _ => SessionWrite { fields: Some(None), position: Some("x".into()), ..write },
+            _ => {
+                let position = Some("x".into());
+                SessionWrite { fields: Some(None), position, proven: true, ..write }
+            }
         });
         if number % 4 == 3 && outcome == Behind {
             expected.pop();

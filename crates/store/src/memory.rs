@@ -50,6 +50,7 @@ struct Session {
     nonce: Option<[u8; 16]>,
     state: SessionState,
     position: Option<String>,
+    proven: bool,
 }
 
 impl MemoryStore {
@@ -91,20 +92,20 @@ impl Maps {
         let owner = OwnerToken { number: self.claims, nonce };
         if let Some(session) = self.sessions.touch(key, now, now + SESSION_TTL) {
             (session.number, session.nonce) = (owner.number, Some(nonce));
-            let position = session.position.clone();
+            let (position, proven) = (session.position.clone(), session.proven);
             session.position.get_or_insert(start);
             let fields = session.state.fields.clone();
-            return Claimed { owner, existed: true, fields, position };
+            return Claimed { owner, fields, position, proven };
         }
-        let (state, position) = (SessionState::default(), Some(start));
-        let session = Session { number: owner.number, nonce: Some(nonce), state, position };
+        let (number, nonce) = (owner.number, Some(nonce));
+        let session = Session { number, nonce, position: Some(start), ..Session::default() };
         self.sessions.put(key, session, now, now + SESSION_TTL);
-        Claimed { owner, existed: false, fields: None, position: None }
+        Claimed { owner, fields: None, position: None, proven: false }
     }
 
     fn write(&mut self, write: SessionWrite, now: Duration) -> Result<WriteOutcome, StoreError> {
-        let SessionWrite { id, owner: OwnerToken { number, nonce }, fields, position, release } =
-            write;
+        let SessionWrite { id, owner, fields, position, proven, release } = write;
+        let OwnerToken { number, nonce } = owner;
         let key = id.key()?;
         self.claims = self.claims.max(number);
         let stored = self.sessions.get(&key, now).map(|session| (session.number, session.nonce));
@@ -128,7 +129,7 @@ impl Maps {
                 session.state = SessionState { fields };
             }
             if position.is_some() {
-                session.position = position;
+                (session.position, session.proven) = (position, proven);
             }
         }
         Ok(if current || whole { WriteOutcome::Held } else { WriteOutcome::Behind })

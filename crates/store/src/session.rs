@@ -94,12 +94,13 @@ pub fn nonce_hex(nonce: &[u8; 16]) -> String {
 pub struct Claimed {
     /// Names the claim: needed for every write.
     pub owner: OwnerToken,
-    /// The session was there, and could be read: it goes on. Otherwise it starts now.
-    pub existed: bool,
     /// Its field list, as the client sent it.
     pub fields: Option<String>,
-    /// Its position. `None`: it had none, and was given the `start` of this claim.
+    /// Its position. `None`: it had none, or was not there, and was given the `start` of this claim.
     pub position: Option<String>,
+    /// Whether the client is proven to have received everything before the position. Otherwise the position
+    /// is where the session started, and whether its client was told so nobody knows.
+    pub proven: bool,
 }
 
 /// A write of a session by its owner. One that writes nothing asks whether the session is still owned.
@@ -113,6 +114,8 @@ pub struct SessionWrite {
     pub fields: Option<Option<String>>,
     /// The position to store; `None` leaves it as it is.
     pub position: Option<String>,
+    /// Of that position: see [`Claimed::proven`].
+    pub proven: bool,
     /// Gives the session up, in the same step: nobody owns it from then on, and it is kept for its TTL.
     pub release: bool,
 }
@@ -121,7 +124,7 @@ impl SessionWrite {
     /// Only asks whether the session is still owned.
     #[must_use]
     pub const fn check(id: SessionId, owner: OwnerToken) -> Self {
-        Self { id, owner, fields: None, position: None, release: false }
+        Self { id, owner, fields: None, position: None, proven: false, release: false }
     }
 
     /// Refuses what is larger than a store takes.
@@ -171,8 +174,8 @@ pub enum WriteOutcome {
 /// | nothing, or nothing that can be read | with a field list: done, the session is put back. Without: nothing is made, so that nobody finds a session without its list; [`Behind`](WriteOutcome::Behind) |
 pub trait SessionStore: Send + Sync {
     /// Takes the session: this claim owns it from now on, whoever owned it before. Keeps field list and
-    /// position, makes the session where there is none, gives it `start` as its position where it has
-    /// none, and starts its TTL anew; all in one step. The store does not look into `start`.
+    /// position, makes the session where there is none, gives it `start` as its position, unproven, where
+    /// it has none, and starts its TTL anew; all in one step. The store does not look into `start`.
     fn claim(
         &self,
         id: SessionId,

@@ -1,7 +1,7 @@
 //! What the messages of one socket mean.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use tidewire_event::Positions;
 use tidewire_fields::{FieldList, FieldListError, FieldMask, Parsed, Scope};
@@ -47,7 +47,8 @@ pub(crate) struct DocumentedClient {
     pub(crate) expires_at: i64,
     /// Path and query without the token, for errors.
     pub(crate) uri: Box<str>,
-    pub(crate) has_session: bool,
+    /// Of a named session: whether its client is proven to have received something of it.
+    pub(crate) session: Option<AtomicBool>,
     pub(crate) _counted: Counted,
     pub(crate) registered: Registered,
 }
@@ -61,7 +62,7 @@ impl Client for DocumentedClient {
         match compile(text, &self.shared, &self.definition, &self.class) {
             Ok(mask) => {
                 self.shared.metrics.field_lists.inc(outcome(mask.as_ref()));
-                if self.has_session {
+                if self.session.is_some() {
                     let fields = mask.as_ref().map(|m| m.canonical().to_owned());
                     self.shared.sessions.save(self.id, fields);
                 }
@@ -80,8 +81,13 @@ impl Client for DocumentedClient {
     }
 
     fn on_proof(&self, positions: &Arc<Positions>, busy: bool) {
-        if self.has_session {
-            self.shared.sessions.proven(self.id, positions, busy);
+        let sessions = &self.shared.sessions;
+        match &self.session {
+            Some(proven) if !proven.swap(true, Ordering::Relaxed) => {
+                sessions.proven_first(self.id, positions);
+            }
+            Some(_) => sessions.proven(self.id, positions, busy),
+            None => {}
         }
     }
 
@@ -89,7 +95,7 @@ impl Client for DocumentedClient {
         self.registered.leave();
         count_closed(&self.shared, why);
         let taken = why == Closed::ByUs(CloseCode::SessionTaken);
-        if self.has_session && !taken {
+        if self.session.is_some() && !taken {
             self.shared.sessions.release(self.id);
         }
     }

@@ -116,12 +116,12 @@ async fn open(
     };
     let principal = Arc::clone(&admitted.principal);
     let echo = admitted.echo.map(|protocol| protocol.as_str().to_owned());
-    let has_session = session.is_some();
+    let proven = session.as_ref().map(|session| session.claim.proven);
     let script = admitted.script.clone();
     let home = Home { plane: kind, shard: shard.index() };
     let place = (home, &shard);
     let rights = class.clone();
-    let client = client(shared, id, place, admitted, (framing, has_session), class, request, uri);
+    let client = client(shared, id, place, admitted, (framing, proven), class, request, uri);
     let sessions = shared.sessions.clone();
     let guard = Guard { id, shard: shard.clone(), sessions, armed: true };
     let Some(positions) = plane.router.open(shard.index(), id, opening, subscription).await else {
@@ -169,7 +169,7 @@ fn client(
     id: ConnectionId,
     (home, shard): (Home, &ShardHandle),
     admitted: Admitted,
-    (framing, has_session): (Framing, bool),
+    (framing, proven): (Framing, Option<bool>),
     class: PermissionClass,
     request: &SocketRequest,
     uri: &str,
@@ -200,7 +200,7 @@ fn client(
             class,
             expires_at,
             uri: uri.into(),
-            has_session,
+            session: proven.map(AtomicBool::new),
             _counted: counted,
             registered,
         }),
@@ -284,14 +284,14 @@ async fn claim(
     let name = admitted.query.session.clone()?;
     let definition = admitted.definition.as_ref()?;
     let mut session = try_claim(shared, admitted, definition, name).await;
-    if greeting.framing == Framing::EventStream
+    if greeting.framing != Framing::WebSocket
         && let Some(session) = &mut session
     {
-        // Nothing proves what an event stream has received but the id that its client names.
+        // Nothing proves what it has received but the cursor that its client names.
         session.resumed = None;
     }
     let (notice, label) = match &session {
-        Some(session) if has_cursor || session.resumed.is_some() => {
+        Some(session) if has_cursor || session.resumed.is_some() && session.claim.proven => {
             (Notice::SessionResumed, SessionOutcome::Resumed)
         }
         Some(_) => (Notice::SessionStarts, SessionOutcome::Started),
@@ -331,9 +331,10 @@ async fn try_claim(
                 warn!(error = %error, "a session's position cannot be read: it starts now");
             }
             let cursor = cursor.and_then(Result::ok).filter(|cursor| cursor.tenant == *tenant);
-            let resumed = cursor.filter(|_| claimed.existed).map(|c| Arc::new(c.positions));
-            let Claimed { owner, fields, .. } = claimed;
-            let claim = Claim { id, owner, fields, positions: None };
+            let resumed = cursor.map(|cursor| Arc::new(cursor.positions));
+            let Claimed { owner, fields, proven, .. } = claimed;
+            let proven = proven && resumed.is_some();
+            let claim = Claim { id, owner, fields, positions: None, proven };
             Some(Session { claim, resumed })
         }
         Err(e) => {

@@ -1,8 +1,9 @@
 //! The named sessions of the sockets held here.
 //!
 //! Shards and handshakes leave their news in a box that they lock for the time of one insertion; it holds
-//! at most one entry for each connection. Once a second one task ([`keeper`]) empties the box into a
-//! [`SessionBook`](tidewire_store::SessionBook) and writes what is due in one call of the store. A store
+//! at most one entry for each connection. Once a second, and soon after a session's first proof, one task
+//! ([`keeper`]) empties the box into a [`SessionBook`](tidewire_store::SessionBook) and writes what is due
+//! in one call of the store. A store
 //! that hangs or is away holds up nobody: the news add up in the book, and are written later.
 
 mod inbox;
@@ -20,6 +21,7 @@ use tidewire_sockets::{Command, ShardHandle};
 use tidewire_store::{OwnerToken, SessionId, Store};
 use tidewire_telemetry::GatewayMetrics;
 use tidewire_wire::error::CloseCode;
+use tokio::sync::Notify;
 
 use crate::shared::deliver;
 use inbox::{Inbox, Opened};
@@ -32,8 +34,11 @@ pub(crate) struct Claim {
     pub(crate) owner: OwnerToken,
     /// The field list that stands in the store.
     pub(crate) fields: Option<String>,
-    /// The position that the socket starts from: its client has received everything before.
+    /// The position that the socket starts from.
     pub(crate) positions: Option<Arc<Positions>>,
+    /// Its client is proven to have received everything before that. Otherwise it is told that the session
+    /// starts now.
+    pub(crate) proven: bool,
 }
 
 /// Takes the news of sessions. Every call is cheap, and waits for nothing.
@@ -41,6 +46,8 @@ pub(crate) struct Claim {
 pub(crate) struct Sessions {
     /// `None`: there is no store.
     inbox: Option<Arc<Mutex<Inbox>>>,
+    /// Wakes the keeper before its next second.
+    soon: Arc<Notify>,
 }
 
 impl Sessions {
@@ -51,13 +58,15 @@ impl Sessions {
         metrics: &GatewayMetrics,
         tasks: &Tasks,
     ) -> Self {
+        let soon = Arc::<Notify>::default();
         let inbox = store.map(|store| {
             let inbox = Arc::<Mutex<Inbox>>::default();
-            let keeper = Keeper::new(Arc::clone(store), key.clone(), metrics.clone(), &inbox);
+            let news = (&inbox, &soon);
+            let keeper = Keeper::new(Arc::clone(store), key.clone(), metrics.clone(), news);
             tasks.spawn("sessions", keeper.run(tasks.shutdown().clone()));
             inbox
         });
-        Self { inbox }
+        Self { inbox, soon }
     }
 
     /// A socket holds a session from here on. One that held it here before is closed.
@@ -75,6 +84,13 @@ impl Sessions {
     /// lay between these and the last.
     pub(crate) fn proven(&self, connection: ConnectionId, positions: &Arc<Positions>, busy: bool) {
         self.tell(|inbox| inbox.of(connection.0).prove(positions, busy));
+    }
+
+    /// The first proof of a new session: until it is written, who comes back is told that the session
+    /// starts.
+    pub(crate) fn proven_first(&self, connection: ConnectionId, positions: &Arc<Positions>) {
+        self.proven(connection, positions, true);
+        self.soon.notify_one();
     }
 
     /// The socket has ended.

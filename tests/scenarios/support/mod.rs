@@ -281,6 +281,14 @@ impl World {
         wait_until("field lists are saved", Duration::from_secs(10), saved).await;
     }
 
+    /// How many sessions of the tenant have clients that are proven to have been told of them.
+    pub(crate) fn proven(&self, tenant: &str) -> usize {
+        let redis = self.redis();
+        let keys = redis.run(&["KEYS", &format!("*:{tenant}}}:session:*")]).unwrap();
+        let new = |key: &str| redis.run(&["HGET", key, "new"]).unwrap();
+        keys.lines().filter(|key| new(key).is_empty()).count()
+    }
+
     /// Posts one change and gives the answer.
     pub(crate) async fn try_post(&self, tenant: &str, change: &str) -> Response {
         let token = self.token(tenant, 99, &["producer"]);

@@ -1,7 +1,7 @@
 //! A plain WebSocket client.
 
 use std::net::SocketAddr;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures_util::{SinkExt as _, StreamExt as _};
 use serde_json::Value;
@@ -10,6 +10,8 @@ use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
 use tokio_tungstenite::tungstenite::http::{HeaderValue, header::HeaderName};
 use tokio_tungstenite::tungstenite::{Error, Message};
 use tokio_tungstenite::{WebSocketStream, client_async};
+
+use crate::support::World;
 
 /// How long anything may take before a test gives up.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -149,6 +151,16 @@ impl Socket {
         match self.next().await {
             Came::Close(code, reason) => (code, reason),
             other => panic!("expected a close, got {other:?}"),
+        }
+    }
+
+    /// Answers pings until exactly so many sessions of the tenant are proven: who comes back sooner is told once
+    /// more that its session starts. Nothing else may come meanwhile.
+    pub(crate) async fn until_proven(&mut self, world: &World, tenant: &str, count: usize) {
+        let until = Instant::now() + PATIENCE;
+        while world.proven(tenant) != count {
+            assert!(Instant::now() < until, "sessions are not proven in time");
+            assert_eq!(self.next_within(Duration::from_millis(20)).await, None);
         }
     }
 

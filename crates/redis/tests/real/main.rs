@@ -113,25 +113,34 @@ pub(crate) fn session(tenant: &str, name: &str) -> SessionId {
 pub(crate) trait Found {
     /// Nothing.
     fn finds_none(self) -> OwnerToken;
-    /// This field list and position.
+    /// This field list and proven position.
     fn finds(self, fields: &str, position: &str) -> OwnerToken;
+    /// This field list and start.
+    fn finds_new(self, fields: &str, position: &str) -> OwnerToken;
 }
 
 impl Found for Result<Claimed, StoreError> {
     fn finds_none(self) -> OwnerToken {
         let claimed = self.unwrap();
         let owner = claimed.owner;
-        assert_eq!(claimed, Claimed { owner, existed: false, fields: None, position: None });
+        assert_eq!(claimed, Claimed { owner, fields: None, position: None, proven: false });
         owner
     }
 
     fn finds(self, fields: &str, position: &str) -> OwnerToken {
-        let claimed = self.unwrap();
-        let owner = claimed.owner;
-        let (fields, position) = (Some(fields.into()), Some(position.into()));
-        assert_eq!(claimed, Claimed { owner, existed: true, fields, position });
-        owner
+        found(self.unwrap(), fields, position, true)
     }
+
+    fn finds_new(self, fields: &str, position: &str) -> OwnerToken {
+        found(self.unwrap(), fields, position, false)
+    }
+}
+
+fn found(claimed: Claimed, fields: &str, position: &str, proven: bool) -> OwnerToken {
+    let owner = claimed.owner;
+    let (fields, position) = (Some(fields.into()), Some(position.into()));
+    assert_eq!(claimed, Claimed { owner, fields, position, proven });
+    owner
 }
 
 /// A store as a client's socket uses it.
@@ -158,7 +167,7 @@ impl At<'_> {
     ) -> Result<WriteOutcome, StoreError> {
         let (fields, position) = (Some(Some(fields.into())), Some(position.into()));
         let check = SessionWrite::check(self.1.clone(), owner);
-        self.write(SessionWrite { fields, position, ..check }).await
+        self.write(SessionWrite { fields, position, proven: true, ..check }).await
     }
 }
 

@@ -47,13 +47,16 @@ async fn the_stored_form_is_as_documented() {
     let store = &connected.store;
     let at = At(store, session("acme", "main"));
     let owner = at.claim(0xab).await.finds_none();
-    at.both(owner, "{}", "p").await.unwrap();
     store.put([0xcd; 32], r#"{"who":1}"#.into(), Duration::from_secs(60)).await.unwrap();
 
     let key = "tw:{4:acme}:session:3:ola:4:main:12:Voyage/CUD/*";
     assert_eq!(redis.run(&["HGET", key, "owner"]).unwrap(), "ab".repeat(16));
     assert_eq!(redis.run(&["HGET", key, "number"]).unwrap(), owner.number.to_string());
+    assert_eq!(redis.run(&["HGET", key, "position"]).unwrap(), "start");
+    assert_eq!(redis.run(&["HGET", key, "new"]).unwrap(), "1");
+    at.both(owner, "{}", "p").await.unwrap();
     assert_eq!(redis.run(&["HGET", key, "position"]).unwrap(), "p");
+    assert_eq!(redis.run(&["HGET", key, "new"]).unwrap(), "");
     assert_eq!(redis.run(&["HGET", key, "state"]).unwrap(), r#"{"v":1,"fields":"{}"}"#);
     let ticket = format!("tw:ticket:{}", "cd".repeat(32));
     assert_eq!(redis.run(&["GET", &ticket]).unwrap(), r#"{"who":1}"#);
@@ -64,7 +67,7 @@ async fn the_stored_form_is_as_documented() {
     store.release(session("acme", "main"), owner).await.unwrap();
     assert_eq!(redis.run(&["HGET", key, "owner"]).unwrap(), "");
     assert_eq!(redis.run(&["HGET", key, "number"]).unwrap(), owner.number.to_string());
-    assert_eq!(redis.run(&["HLEN", key]).unwrap(), "4");
+    assert_eq!(redis.run(&["HLEN", key]).unwrap(), "5");
     assert_eq!(store.take([0xcd; 32]).await, Ok(Some(r#"{"who":1}"#.into())));
     assert_eq!(redis.run(&["DBSIZE"]).unwrap(), "1");
 }
@@ -87,7 +90,7 @@ async fn of_many_at_once_one_wins() {
     assert!(taken.iter().all(Result::is_ok));
     let claimed = claims.join_all().await;
     let claimed: Vec<_> = claimed.into_iter().map(Result::unwrap).collect();
-    assert_eq!(claimed.iter().filter(|claimed| !claimed.existed).count(), 1);
+    assert_eq!(claimed.iter().filter(|claimed| claimed.position.is_none()).count(), 1);
     let numbers: HashSet<_> = claimed.iter().map(|claimed| claimed.owner.number).collect();
     assert_eq!(numbers.len(), 50);
     let last = claimed.iter().max_by_key(|claimed| claimed.owner.number).unwrap().owner;

@@ -88,6 +88,11 @@ impl ShardCore {
                 self.say(lane, &Word::Subscribed(registered), now);
                 self.join(lane);
                 self.say(lane, &Word::Live(registered, 0), now);
+                if proves {
+                    // At once: before its pong nobody knows that the client was told of the start.
+                    let mark = self.mark_at(registered, now);
+                    self.give(slot, Arc::from(mark));
+                }
             }
             Start::Gap(reason) => {
                 self.say(lane, &Word::Subscribed(registered), now);

@@ -218,8 +218,13 @@ impl ShardCore {
     /// A mark behind all that a lane was given which has just become live.
     pub(super) fn live_mark(&mut self, now: Now) -> Vec<u8> {
         let positions = self.share_positions();
+        self.mark_at(&positions, now)
+    }
+
+    /// A mark that proves these positions.
+    pub(super) fn mark_at(&mut self, positions: &Arc<Positions>, now: Now) -> Vec<u8> {
         let mut frame = Vec::new();
-        ws::push_ping(&mut frame, &payload(Tag::Busy, self.marks.number(&positions, now)));
+        ws::push_ping(&mut frame, &payload(Tag::Busy, self.marks.number(positions, now)));
         frame
     }
 

@@ -8,7 +8,7 @@ use tidewire_router::{ConnectionId, Framing, Snapshot, SubId};
 use tidewire_store::SessionId;
 use tidewire_wire::definition::TypeSelector;
 
-use crate::judge::{Judge, Verdict};
+use crate::judge::{Judge, Place, Verdict};
 use crate::log::Log;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,6 +50,20 @@ pub(crate) struct Sub {
     pub(crate) fed: Vec<Snapshot>,
 }
 
+/// The first frame of a session that goes on.
+pub(crate) const RESUMED: &str = r#"{"status":200,"message":"session resumed"}"#;
+/// The first frame of one that does not.
+pub(crate) const STARTS: &str = r#"{"status":410,"message":"session starts now"}"#;
+
+/// Where the connection of a session starts.
+#[derive(Debug)]
+pub(crate) enum SessionStart {
+    /// Where it is registered.
+    Now(Place),
+    /// At a position from the store.
+    At(Arc<Positions>),
+}
+
 /// A connection as its client has it.
 #[derive(Debug)]
 pub(crate) struct Connection {
@@ -58,6 +72,8 @@ pub(crate) struct Connection {
     pub(crate) id: ConnectionId,
     pub(crate) link: usize,
     buffer: Vec<u8>,
+    /// Of a session, until its first frame has come.
+    pub(crate) start: Option<SessionStart>,
     /// Pings to be answered.
     pub(crate) pings: VecDeque<Vec<u8>>,
     /// It was sent a close frame.
@@ -88,6 +104,7 @@ impl Connection {
             id,
             link,
             buffer: Vec::new(),
+            start: None,
             pings: VecDeque::new(),
             is_closing: false,
             is_judged_anew: false,
@@ -163,6 +180,22 @@ impl Client {
     }
 
     fn documented(&mut self, log: &Log, json: &str) -> Verdict {
+        let start = self.connection.as_mut().and_then(|connection| connection.start.take());
+        if let Some(start) = start {
+            let judge = &mut self.subs[0].judge;
+            return match (json, start) {
+                (STARTS, SessionStart::Now(place)) => {
+                    judge.start_session(log, place);
+                    Ok(())
+                }
+                (STARTS, SessionStart::At(positions)) => {
+                    judge.start_session_at(log, &positions);
+                    Ok(())
+                }
+                (RESUMED, SessionStart::At(positions)) => judge.resume(log, &positions),
+                (other, start) => Err(format!("the first frame is {other} at {start:?}")),
+            };
+        }
         if json.contains(r#""message":"gap""#) {
             self.subs[0].judge.gap(true);
             return Ok(());
@@ -217,6 +250,10 @@ impl Client {
             "gap" => {
                 let is_of_rights = text(json, "reason") == Some("rights");
                 sub.judge.gap(!is_of_rights);
+                if sub.wants_snapshot {
+                    // What it shows may be older than the cursor of before.
+                    sub.cursor = None;
+                }
                 if is_of_rights {
                     sub.judge.wants.hidden = self.hidden;
                 }

@@ -7,7 +7,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use tidewire_event::{LeaderEpoch, ObjectKey, Operation, Partition, Position, Positions};
+use tidewire_event::{LeaderEpoch, ObjectKey, Operation, Position, Positions};
 use tidewire_wire::definition::Definition;
 
 use crate::log::{Log, Part, Rec};
@@ -100,15 +100,6 @@ impl Place {
     }
 }
 
-/// The versions of a partition that a position with this epoch may belong to.
-fn versions(part: &Part, mark: Mark) -> impl Iterator<Item = usize> + '_ {
-    let stays = move |version: &usize| {
-        let cuts = part.cuts.get(mark.version..*version).unwrap_or_default();
-        cuts.iter().all(|cut| *cut >= mark.next)
-    };
-    (mark.version..=part.version).take_while(stays)
-}
-
 impl Judge {
     pub(crate) fn new(wants: Wants, conflates: bool) -> Self {
         Self {
@@ -141,6 +132,35 @@ impl Judge {
         self.snapshot.clear();
     }
 
+    /// A session was said to start at a place: what is before it is not owed any more. What was proven on
+    /// connections before still is, and a store that fails over may bring it back.
+    pub(crate) fn start_session(&mut self, log: &Log, place: Place) {
+        let life = &log.lives[place.life];
+        let is_vague = self.is_vague || self.place.loose && self.is_unsure;
+        let mut reached = std::mem::take(&mut self.reached);
+        let before = std::mem::replace(&mut self.place, Place::unknown());
+        if before.life == place.life {
+            life.extend(&mut reached, before.marks);
+        } else {
+            reached.clear();
+        }
+        life.extend(&mut reached, place.marks.clone());
+        self.start(place);
+        (self.reached, self.is_vague) = (reached, is_vague);
+    }
+
+    /// The same at a position from the store.
+    pub(crate) fn start_session_at(&mut self, log: &Log, positions: &Positions) {
+        let Some(life) = log.life_of(positions.topic()) else { return self.forget() };
+        if positions.iter().any(|place| log.lives[life].contradicts(place)) {
+            self.forget();
+            self.awaits_gap = true;
+            return;
+        }
+        let marks = log.lives[life].marks(positions);
+        self.start_session(log, Place { life, marks, loose: false });
+    }
+
     /// What of a stretch is wanted and was not received, in a version of the partition.
     fn owed(&self, log: &Log, part: &Part, version: usize, from: i64, to: i64) -> Vec<usize> {
         if from >= to {
@@ -165,12 +185,13 @@ impl Judge {
         may_be: impl Fn(usize) -> bool,
     ) -> Result<usize, Option<(usize, Vec<usize>)>> {
         let mut found = None;
-        for version in versions(part, mark).filter(|version| may_be(*version)) {
+        for version in part.versions(mark).filter(|version| may_be(*version)) {
             let owed = self.owed(log, part, version, mark.next, to);
             if owed.is_empty() {
                 return Ok(version);
             }
-            found = Some((version, owed));
+            // Of versions in which the same was owed the earliest may become any of them still.
+            found.get_or_insert((version, owed));
         }
         Err(found)
     }
@@ -288,7 +309,8 @@ impl Judge {
             }
             // Without an epoch it may be of any version.
             let is_vague = position.epoch == LeaderEpoch::UNKNOWN;
-            let may_be = |version: usize| is_vague || version >= first;
+            let stands = |version| part.versions(Mark::of(position, first)).any(|v| v == version);
+            let may_be = |version: usize| is_vague || stands(version);
             let version = match self.pass(log, part, mark, next, may_be) {
                 Ok(version) => version,
                 Err(Some((version, owed))) if self.conflates => {
@@ -335,24 +357,15 @@ impl Judge {
             self.place = Place { life: life.unwrap(), ..Place::unknown() };
             self.reached.clear();
         }
-        for (partition, mark) in std::mem::take(&mut self.place.marks) {
-            let reached = self.reached.entry(partition).or_insert(mark);
-            if (reached.version, reached.next) < (mark.version, mark.next) {
-                *reached = mark;
-            }
-        }
+        let marks = std::mem::take(&mut self.place.marks);
+        log.lives[self.place.life].extend(&mut self.reached, marks);
         self.is_vague |= self.place.loose;
         if self.is_vague {
             self.place.loose = true;
         } else {
             self.place.marks.clone_from(&self.reached);
         }
-        let contradicted = |(partition, position): (Partition, Position)| {
-            let part =
-                life.map(|life| &log.lives[life].parts[usize::try_from(partition.0).unwrap()]);
-            part.is_some_and(|part| part.was_cut_below(position))
-        };
-        if positions.iter().any(contradicted) {
+        if life.is_some_and(|life| positions.iter().any(|at| log.lives[life].contradicts(at))) {
             // The log was cut below it. Its replica may not know yet; then it will, and has to say so.
             self.forget();
             self.awaits_gap = true;
@@ -360,13 +373,7 @@ impl Judge {
         }
         self.cursor(log, positions)?;
         self.snapshot.clear();
-        let life = self.place.life;
-        self.place.marks.clear();
-        for (partition, position) in positions.iter() {
-            let part = &log.lives[life].parts[usize::try_from(partition.0).unwrap()];
-            let version = part.version_of(position);
-            self.place.marks.insert(partition.0, Mark::of(position, version));
-        }
+        self.place.marks = log.lives[self.place.life].marks(positions);
         Ok(())
     }
 

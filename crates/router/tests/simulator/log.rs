@@ -6,10 +6,14 @@
 use std::collections::{BTreeMap, HashMap};
 use std::fmt::Write as _;
 
-use tidewire_event::{LeaderEpoch, NextOffset, Offset, Operation, Partition, Position, TopicId};
+use tidewire_event::{
+    LeaderEpoch, NextOffset, Offset, Operation, Partition, Position, Positions, TopicId,
+};
 use tidewire_log::{GapReason, HistoryRequest, LogRecord, SegmentBuilder};
 use tidewire_router::HistoryOutcome;
 use tidewire_wire::frame::push_event_time;
+
+use crate::judge::Mark;
 
 /// The event time of the first record; each has its own second, by which it is known again.
 const TIME_MS: i64 = 1_789_393_046_000;
@@ -135,8 +139,28 @@ impl Part {
         }
     }
 
+    /// The versions that a mark may belong to.
+    pub(crate) fn versions(&self, mark: Mark) -> impl Iterator<Item = usize> + '_ {
+        let stays = move |version: &usize| {
+            let cuts = self.cuts.get(mark.version..*version).unwrap_or_default();
+            cuts.iter().all(|cut| *cut >= mark.next)
+        };
+        (mark.version..=self.version).take_while(stays)
+    }
+
+    /// Whether the first mark is behind the other. One that was not cut off since stands in later versions
+    /// too.
+    fn is_behind(&self, mark: Mark, other: Mark) -> bool {
+        let version = mark.version.max(other.version);
+        let stands = |mark| self.versions(mark).any(|v| v == version);
+        match (stands(mark), stands(other)) {
+            (true, true) => mark.next > other.next,
+            (stands, _) => stands,
+        }
+    }
+
     /// Whether the log was cut below a position since.
-    pub(crate) fn was_cut_below(&self, position: Position) -> bool {
+    fn was_cut_below(&self, position: Position) -> bool {
         self.cuts.iter().skip(self.version_of(position)).any(|cut| *cut < position.next.0)
     }
 
@@ -147,6 +171,35 @@ impl Part {
             LeaderEpoch(epoch) => self.end_of_epoch(epoch),
         };
         (position.next.0 > end).then_some(end)
+    }
+}
+
+impl Life {
+    fn part(&self, partition: Partition) -> &Part {
+        &self.parts[usize::try_from(partition.0).unwrap()]
+    }
+
+    /// Whether the log was cut below a position since.
+    pub(crate) fn contradicts(&self, (partition, position): (Partition, Position)) -> bool {
+        self.part(partition).was_cut_below(position)
+    }
+
+    /// Of each partition the later mark stays.
+    pub(crate) fn extend(&self, reached: &mut BTreeMap<i32, Mark>, marks: BTreeMap<i32, Mark>) {
+        for (partition, mark) in marks {
+            let known = reached.entry(partition).or_insert(mark);
+            if self.part(Partition(partition)).is_behind(mark, *known) {
+                *known = mark;
+            }
+        }
+    }
+
+    /// Where positions stand.
+    pub(crate) fn marks(&self, positions: &Positions) -> BTreeMap<i32, Mark> {
+        let mark = |(partition, position): (Partition, Position)| {
+            (partition.0, Mark::of(position, self.part(partition).version_of(position)))
+        };
+        positions.iter().map(mark).collect()
     }
 }
 

@@ -39,9 +39,9 @@ pub(crate) fn settings(
 
 /// A write of the book as the store takes it.
 pub(crate) fn session_write(write: BookWrite) -> SessionWrite {
-    let BookWrite { id, owner, fields, positions, release, .. } = write;
+    let BookWrite { id, owner, fields, positions, proven, release, .. } = write;
     let position = positions.map(|at| encode_cursor(&cursor_key(), &id.tenant, &at));
-    SessionWrite { id, owner, fields, position, release }
+    SessionWrite { id, owner, fields, position, proven, release }
 }
 
 /// The class of a principal who may read everything, or everything but `Cargo`.

@@ -39,7 +39,7 @@ fn of(topic: &str, offsets: &[i64]) -> Arc<Positions> {
 /// A book with the session `1` of connection 1, just written whole at 0 s.
 fn written(positions: Option<Arc<Positions>>) -> SessionBook {
     let mut book = SessionBook::new();
-    assert_eq!(book.hold(1, id(1), owner(1), Some("f".into()), positions), None);
+    assert_eq!(book.hold(1, id(1), owner(1), Some("f".into()), (positions, true)), None);
     assert_eq!(book.due(0).len(), 1);
     assert!(!book.done(1, Ok(Held)));
     book
@@ -221,12 +221,28 @@ fn a_taken_session_is_told_once() {
 }
 
 #[test]
+fn the_first_proof_is_written_at_once() {
+    let mut book = SessionBook::new();
+    book.hold(1, id(1), owner(1), None, (Some(at(&[1])), false));
+    let writes = book.due(0);
+    assert_eq!((short(&writes[0]).as_str(), writes[0].proven), ("f1", false));
+    // It comes while the start is still on its way, and proves no more than that.
+    book.proven(1, at(&[1]), false);
+    assert!(!book.done(1, Ok(Held)));
+    let writes = book.due(1000);
+    assert_eq!((short(&writes[0]).as_str(), writes[0].proven), ("f1", true));
+    assert!(!book.done(1, Ok(Held)));
+    book.proven(1, at(&[2]), false);
+    assert!(due(&mut book, 2).is_empty());
+}
+
+#[test]
 fn the_later_claim_here_has_the_session() {
     let mut book = written(Some(at(&[1])));
-    assert_eq!(book.hold(2, id(2), owner(9), None, None), None);
-    assert_eq!(book.hold(3, id(1), owner(3), None, Some(at(&[5]))), Some(1));
+    assert_eq!(book.hold(2, id(2), owner(9), None, (None, true)), None);
+    assert_eq!(book.hold(3, id(1), owner(3), None, (Some(at(&[5])), true)), Some(1));
     // Told in the wrong order.
-    assert_eq!(book.hold(4, id(1), owner(2), None, None), Some(4));
+    assert_eq!(book.hold(4, id(1), owner(2), None, (None, true)), Some(4));
     assert!(!book.done(4, Ok(Lost)));
     let mut writes = book.due(0);
     writes.sort_by_key(|write| write.connection);
@@ -242,7 +258,7 @@ fn a_new_socket_voids_the_release_of_the_old_one() {
     let mut book = written(Some(at(&[1])));
     book.release(1);
     assert_eq!(due(&mut book, 1), ["f1r"]);
-    assert_eq!(book.hold(2, id(1), owner(2), None, Some(at(&[1]))), None);
+    assert_eq!(book.hold(2, id(1), owner(2), None, (Some(at(&[1])), true)), None);
     assert!(!book.done(1, Err(())));
     assert_eq!(due(&mut book, 2), ["f1"]);
     assert_eq!((book.len(), book.leaving.len()), (1, 0));
@@ -264,7 +280,7 @@ fn releases_wait_neither_for_ever_nor_in_any_number() {
 
     let last = u64::try_from(RELEASES_MAX).unwrap() + 2;
     for connection in 0..last {
-        book.hold(connection, id(connection), owner(1), None, None);
+        book.hold(connection, id(connection), owner(1), None, (None, true));
         book.release(connection);
     }
     assert_eq!((book.len(), book.releases_dropped()), (RELEASES_MAX, 3));
@@ -345,6 +361,7 @@ fn event() -> impl Strategy<Value = Event> {
 #[derive(Clone, Debug, Default)]
 struct Owed {
     next: i64,
+    proven: bool,
     fields: Option<String>,
     taken: bool,
     told: bool,
@@ -383,7 +400,7 @@ impl World {
         };
         for session in 0..SESSIONS {
             let claimed = world.claim(session);
-            world.book.hold(session, id(session), claimed.owner, None, Some(at(&[0])));
+            world.book.hold(session, id(session), claimed.owner, None, (Some(at(&[0])), false));
         }
         world
     }
@@ -405,6 +422,7 @@ impl World {
                 self.book.proven(session, at(&[next]), busy);
                 let owed = self.owed(session);
                 owed.next = owed.next.max(next);
+                owed.proven = true;
             }
             Event::Fields { session, fields } => {
                 let fields = fields.map(|number| number.to_string());
@@ -444,8 +462,8 @@ impl World {
         for write in std::mem::take(&mut self.sent) {
             let next = |positions: Arc<Positions>| positions.get(Partition(0)).unwrap().next.0;
             let position = write.positions.map(|positions| next(positions).to_string());
-            let BookWrite { connection, id, owner, fields, release, .. } = write;
-            let write = SessionWrite { id, owner, fields, position, release };
+            let BookWrite { connection, id, owner, fields, proven, release, .. } = write;
+            let write = SessionWrite { id, owner, fields, position, proven, release };
             let written = self.runtime.block_on(self.store.write(vec![write]));
             let outcome = if answered { Ok(written.unwrap()[0]) } else { Err(()) };
             if self.book.done(connection, outcome) {
@@ -483,8 +501,8 @@ impl World {
             assert!(!owed.taken || owed.told || owed.released, "{session} was never told");
             if !(owed.taken || owed.gone) {
                 let found = self.claim(session);
-                let expected = (true, owed.fields, Some(owed.next.to_string()));
-                assert_eq!((found.existed, found.fields, found.position), expected, "{session}");
+                let expected = (owed.fields, Some(owed.next.to_string()), owed.proven);
+                assert_eq!((found.fields, found.position, found.proven), expected, "{session}");
             }
         }
     }

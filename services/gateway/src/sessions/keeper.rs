@@ -1,4 +1,5 @@
-//! The task that writes sessions: once a second what is due, in one call; never two calls at a time.
+//! The task that writes sessions: once a second, or sooner when asked, what is due, in one call; never two
+//! calls at a time.
 
 use std::collections::HashMap;
 use std::future::Future;
@@ -14,7 +15,8 @@ use tidewire_store::{
 };
 use tidewire_telemetry::GatewayMetrics;
 use tidewire_telemetry::metrics::{SessionOutcome, SessionWriteOutcome, StoreOperation};
-use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
+use tokio::sync::Notify;
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep, sleep_until, timeout};
 use tracing::warn;
 
 use super::Claim;
@@ -22,6 +24,8 @@ use super::inbox::{Inbox, News, Opened};
 
 /// How often the news are taken in, and what is due is written.
 const TICK: Duration = Duration::from_secs(1);
+/// Asked to write soon, it begins a call no sooner than so long after the last.
+const SOON: Duration = Duration::from_millis(50);
 /// How long one call of the store may take. Redis gives up by itself before that.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long the last writes may take when the replica ends.
@@ -38,6 +42,7 @@ pub(super) struct Keeper {
     key: CursorKey,
     metrics: GatewayMetrics,
     inbox: Arc<Mutex<Inbox>>,
+    soon: Arc<Notify>,
     book: SessionBook,
     /// How to close the sockets that hold sessions.
     sockets: HashMap<u64, Box<dyn Fn() + Send>>,
@@ -52,14 +57,15 @@ impl Keeper {
         store: Arc<dyn Store>,
         key: CursorKey,
         metrics: GatewayMetrics,
-        inbox: &Arc<Mutex<Inbox>>,
+        (inbox, soon): (&Arc<Mutex<Inbox>>, &Arc<Notify>),
     ) -> Self {
-        let (started, inbox) = (Instant::now(), Arc::clone(inbox));
+        let started = Instant::now();
         Self {
             store,
             key,
             metrics,
-            inbox,
+            inbox: Arc::clone(inbox),
+            soon: Arc::clone(soon),
             book: SessionBook::new(),
             sockets: HashMap::new(),
             started,
@@ -72,6 +78,7 @@ impl Keeper {
     pub(super) async fn run(mut self, shutdown: Shutdown) {
         let mut tick = interval(TICK);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let soon = Arc::clone(&self.soon);
         let mut call = None;
         loop {
             tokio::select! {
@@ -81,6 +88,10 @@ impl Keeper {
                     if call.is_none() {
                         call = self.write_due();
                     }
+                }
+                () = asked(&soon, self.called), if call.is_none() => {
+                    self.take_in();
+                    call = self.write_due();
                 }
                 () = shutdown.cancelled() => break,
             }
@@ -114,9 +125,10 @@ impl Keeper {
         let news = self.inbox.lock().empty();
         for (connection, News { opened, fields, proven, released }) in news {
             if let Some(Opened { claim, close }) = opened {
-                let Claim { id, owner, fields, positions } = claim;
+                let Claim { id, owner, fields, positions, proven } = claim;
+                let start = (positions, proven);
                 self.sockets.insert(connection, close);
-                if let Some(lost) = self.book.hold(connection, id, owner, fields, positions) {
+                if let Some(lost) = self.book.hold(connection, id, owner, fields, start) {
                     self.taken(lost);
                 }
             }
@@ -158,12 +170,12 @@ impl Keeper {
     }
 
     fn encode(&self, write: BookWrite) -> SessionWrite {
-        let BookWrite { id, owner, fields, positions, release, .. } = write;
+        let BookWrite { id, owner, fields, positions, proven, release, .. } = write;
         let position = positions
             .map(|positions| encode_cursor(&self.key, &id.tenant, &positions))
             // So many partitions that no claim succeeds any more either.
             .filter(|position| position.len() <= POSITION_BYTES_MAX);
-        SessionWrite { id, owner, fields, position, release }
+        SessionWrite { id, owner, fields, position, proven, release }
     }
 
     fn settle(&mut self, (connections, answer): Answer) {
@@ -217,6 +229,12 @@ impl Keeper {
     fn now_ms(&self) -> u64 {
         u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX)
     }
+}
+
+/// It is asked to write soon, and may. If it ends before that, what it was asked for is written by then.
+async fn asked(soon: &Notify, called: Instant) {
+    soon.notified().await;
+    sleep_until(called + SOON).await;
 }
 
 /// The answer of the call that is on its way, which is over then; never, if there is none.

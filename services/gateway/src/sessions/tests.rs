@@ -32,6 +32,7 @@ struct Fickle {
     memory: MemoryStore,
     mood: Arc<Mutex<Mood>>,
     calls: Arc<AtomicUsize>,
+    calls_made: Arc<AtomicUsize>,
     calls_at_once_max: Arc<AtomicUsize>,
 }
 
@@ -49,6 +50,7 @@ impl SessionStore for Fickle {
         let store = self.clone();
         Box::pin(async move {
             let calls = store.calls.fetch_add(1, Ordering::Relaxed) + 1;
+            store.calls_made.fetch_add(1, Ordering::Relaxed);
             store.calls_at_once_max.fetch_max(calls, Ordering::Relaxed);
             let _over = Over(Arc::clone(&store.calls));
             let mood = *store.mood.lock();
@@ -132,6 +134,7 @@ impl World {
             memory: MemoryStore::with_clock(MemoryLimits::default(), clock),
             mood: Arc::new(Mutex::new(Mood::Up)),
             calls: Arc::default(),
+            calls_made: Arc::default(),
             calls_at_once_max: Arc::default(),
         };
         let metrics = GatewayMetrics::register(&Registry::new()).unwrap();
@@ -153,8 +156,8 @@ impl World {
 
     async fn claim(&self, session: u64) -> Claim {
         let claimed = self.store.claim(id(session), [1; 16], "x".into()).await.unwrap();
-        let Claimed { owner, fields, .. } = claimed;
-        Claim { id: id(session), owner, fields, positions: Some(at(0)) }
+        let Claimed { owner, fields, proven, .. } = claimed;
+        Claim { id: id(session), owner, fields, positions: Some(at(0)), proven }
     }
 
     fn hold(&self, connection: u64, claim: Claim) {
@@ -170,7 +173,6 @@ impl World {
     /// What a client that comes back finds on another replica: its field list and its position.
     async fn finds(&self, session: u64) -> (Option<String>, i64) {
         let claimed = self.store.claim(id(session), [2; 16], "x".into()).await.unwrap();
-        assert!(claimed.existed, "session {session}");
         let cursor = Cursor::decode(&claimed.position.unwrap(), &key()).unwrap();
         assert_eq!(cursor.tenant, id(session).tenant);
         (claimed.fields, cursor.positions.get(Partition(0)).unwrap().next.0)
@@ -204,6 +206,28 @@ async fn positions_and_field_lists_are_stored() {
     assert_eq!(world.finds(2).await, (None, 9));
     assert!(world.metrics.session_writes.get(SessionWriteOutcome::Held) > 0);
     assert_eq!(world.metrics.store_errors.get(StoreOperation::SessionWrite), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn first_proofs_are_stored_soon_and_together() {
+    let world = World::start();
+    for session in 0..100 {
+        world.open(session, session).await;
+    }
+    sleep(SECOND + SECOND / 2).await;
+    let calls = || world.store.calls_made.load(Ordering::Relaxed);
+    let before = calls();
+    for session in 0..100 {
+        world.sessions.proven_first(ConnectionId(session), &at(1));
+        sleep(Duration::from_millis(3)).await;
+    }
+    sleep(Duration::from_millis(100)).await;
+    let written = calls() - before;
+    assert!((2..=8).contains(&written), "{written} calls");
+    for session in 0..100 {
+        let claimed = world.store.claim(id(session), [2; 16], "x".into()).await.unwrap();
+        assert!(claimed.proven, "{session}");
+    }
 }
 
 #[tokio::test(start_paused = true)]

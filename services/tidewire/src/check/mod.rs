@@ -45,6 +45,8 @@ const CALM: Duration = Duration::from_secs(3);
 const LOOK: Duration = Duration::from_millis(100);
 /// So long after a token's end a socket may be told something, its link being slow.
 const EXPIRY_GRACE: Duration = Duration::from_secs(15);
+/// So long a session's start may stay unproven: a pong, the next write of the store, and a slow machine.
+const PROOF_GRACE: Duration = Duration::from_secs(10);
 /// Seeds of the rehearsal: of the honest system, and of each planted bug.
 const REHEARSAL: (u64, u64) = (200, 5);
 
@@ -175,6 +177,7 @@ fn check(args: &Args) -> anyhow::Result<Outcome> {
     let rules = Rules {
         self_base: None,
         expiry_grace: pace::stamp_of(EXPIRY_GRACE),
+        proof_grace: pace::stamp_of(PROOF_GRACE),
         faults_expected: felt.is_some(),
         sessions_may_be_lost: felt.is_some_and(faults::Faults::may_lose_sessions),
         log_may_have_gaps: felt.is_some_and(faults::Faults::may_cut_the_log),

@@ -57,7 +57,7 @@ impl World {
             sub.fed.clear();
         }
         let shard_index = u16::try_from(shard).unwrap();
-        let opening = Opening {
+        let mut opening = Opening {
             framing: kind.framing(),
             proves: kind == Kind::Session,
             greeting: Vec::new(),
@@ -79,11 +79,13 @@ impl World {
             let session = self.clients[client].session.clone();
             let text = encode_cursor(&parts::cursor_key(), &session.tenant, &positions);
             let claimed = self.store.claim(&session, nonce, text);
-            if let Some(text) = claimed.position.filter(|_| claimed.existed) {
+            if let Some(text) = claimed.position {
                 let cursor = Cursor::decode(&text, &parts::cursor_key()).unwrap();
                 start = Start::At(Arc::new(cursor.positions));
             }
-            claim = Some((session, claimed.owner));
+            let word = if claimed.proven { RESUMED } else { STARTS };
+            tidewire_wire::ws::push_text(&mut opening.greeting, word.as_bytes());
+            claim = Some((session, claimed.owner, claimed.proven));
         } else if kind == Kind::Sse
             && let Some(cursor) = &self.clients[client].subs[0].cursor
         {
@@ -93,12 +95,12 @@ impl World {
         let subscription = self.subscription(client, 0, start.clone());
         let replica = self.replicas[at].as_mut().unwrap();
         replica.router.open(shard_index, id, opening, Some(subscription));
-        if let Some((session, owner)) = claim {
+        if let Some((session, owner, proven)) = claim {
             let positions = match start {
                 Start::At(positions) => positions,
                 _ => replica.router.share(),
             };
-            let lost = replica.book.hold(id.0, session, owner, None, Some(positions));
+            let lost = replica.book.hold(id.0, session, owner, None, (Some(positions), proven));
             if let Some(lost) = lost {
                 self.close(lost, Keep::Nothing);
             }
@@ -117,7 +119,8 @@ impl World {
         let positions = self.replicas[replica].as_mut().unwrap().router.share();
         let place = self.place(replica, &positions);
         let hidden = self.clients[client].hidden;
-        let sub = &mut self.clients[client].subs[sub];
+        let Client { kind, connection, subs, .. } = &mut self.clients[client];
+        let sub = &mut subs[sub];
         // It is judged by the rights of now: what it may see again is not owed from before.
         if sub.judge.wants.hidden && !hidden {
             sub.judge.forget();
@@ -125,6 +128,14 @@ impl World {
         sub.judge.wants.hidden = hidden;
         sub.is_told = true;
         sub.is_live = false;
+        if *kind == Kind::Session {
+            // Its client learns it from the first frame, if that comes.
+            connection.as_mut().unwrap().start = Some(match start {
+                Start::At(from) => SessionStart::At(Arc::clone(from)),
+                _ => SessionStart::Now(place),
+            });
+            return Ok(());
+        }
         match start {
             Start::At(from) => sub.judge.resume(&self.log, from),
             Start::Snapshot => {

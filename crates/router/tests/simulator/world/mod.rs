@@ -20,7 +20,7 @@ mod faults;
 mod log;
 mod step;
 
-use crate::client::{Client, Connection, Kind, Sub};
+use crate::client::{Client, Connection, Kind, RESUMED, STARTS, SessionStart, Sub};
 use crate::judge::{Judge, Mark, Place, Verdict, Wants};
 use crate::link::Links;
 use crate::log::Log;

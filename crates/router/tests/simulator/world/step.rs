@@ -48,9 +48,8 @@ impl World {
         if replica.wakes_at > self.now {
             return Ok(());
         }
-        let late = self.late.iter().position(|(replica, _)| *replica == at);
-        if let Some((_, writes)) = late.map(|late| self.late.remove(late)) {
-            for write in writes {
+        while let Some(late) = self.late.iter().position(|(replica, _)| *replica == at) {
+            for write in self.late.remove(late).1 {
                 self.store.write(write)?;
             }
         }
