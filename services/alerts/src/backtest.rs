@@ -308,6 +308,7 @@ impl Walk<'_> {
         let change = Change::of(record, test.model, |key, header| {
             is_ours = key.tenant == test.script.tenant.as_str()
                 && test.script.record.is_triggered_by(key.object_type, header.operation);
+            repeats.go_on(record.partition, NextOffset(record.offset.0));
             let is_repeat = is_ours && repeats.is_repeat(record, header);
             report.repeated += u64::from(is_repeat);
             if is_ours && !is_repeat { vec![Arc::clone(&test.script)] } else { Vec::new() }

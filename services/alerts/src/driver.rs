@@ -108,12 +108,14 @@ impl Driver {
         self.commit(batch, outputs)
     }
 
-    /// Finds out what stands before the records of partitions that are new here.
+    /// Finds out what stands before the records of partitions that are new here; of the others, forgets what
+    /// stands too far before.
     fn read_back(&mut self, batch: &Batch) {
         let mut is_read = false;
         for segment in batch.segments() {
             let (partition, next) = (segment.partition(), segment.from());
             if self.repeats.knows(partition) {
+                self.repeats.go_on(partition, next);
                 continue;
             }
             is_read = true;

@@ -15,10 +15,6 @@ use std::hash::{BuildHasher as _, Hash, RandomState};
 use tidewire_event::{NextOffset, Offset, Partition, RecordHeader};
 use tidewire_log::{HistoryError, LogHistory, LogRecord, Stretch, read_stretch};
 
-/// What is remembered beyond the window, since a batch may be handed out again: far more offsets than the
-/// batch that is at hand may span.
-const SLACK: i64 = 20_000;
-
 /// Which changes stand in the log, partition by partition.
 pub(crate) struct Repeats {
     window: i64,
@@ -50,6 +46,14 @@ impl Repeats {
     /// The partition is read by others, or from elsewhere.
     pub(crate) fn forget(&mut self, partition: Partition) {
         self.partitions.remove(&partition);
+    }
+
+    /// Nothing before `next` is asked about from now on: what stands more than the window before it is
+    /// forgotten. Between two calls everything is remembered, since a batch may be handed out again.
+    pub(crate) fn go_on(&mut self, partition: Partition, next: NextOffset) {
+        if let Some(seen) = self.partitions.get_mut(&partition) {
+            seen.forget_before(next.0.saturating_sub(self.window));
+        }
     }
 
     /// Reads back what stands before `next`. Blocks.
@@ -86,7 +90,6 @@ impl Repeats {
         let by_version = version.map(|version| self.hash(&(record.key, version)));
         let (offset, window) = (record.offset, self.window);
         let seen = self.partitions.entry(record.partition).or_default();
-        seen.forget_before(offset.0 - window - SLACK);
         // Both are to be remembered.
         let repeats = [by_id, by_version]
             .map(|hash| hash.is_some_and(|hash| seen.stood_before(hash, offset, window)));
