@@ -171,6 +171,9 @@ pub(crate) async fn run(sockets: usize, source: Source) {
     let opened = Instant::now();
     gather(&crowd, sockets, &mut clients).await;
     println!("{sockets} sockets opened in {:.1} s", opened.elapsed().as_secs_f64());
+    let proven =
+        || tokio::task::block_in_place(|| bed.redis.sessions_proven("*:session:*").unwrap());
+    until("all sessions are known to their clients", LIMIT, || proven() == sockets / 2).await;
 
     let (capture, token) = (bed.capture.public(), bed.token(99, &[PRODUCER]));
     let (stop, stopped) = watch::channel(false);

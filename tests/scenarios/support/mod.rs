@@ -283,10 +283,7 @@ impl World {
 
     /// How many sessions of the tenant have clients that are proven to have been told of them.
     pub(crate) fn proven(&self, tenant: &str) -> usize {
-        let redis = self.redis();
-        let keys = redis.run(&["KEYS", &format!("*:{tenant}}}:session:*")]).unwrap();
-        let new = |key: &str| redis.run(&["HGET", key, "new"]).unwrap();
-        keys.lines().filter(|key| new(key).is_empty()).count()
+        self.redis().sessions_proven(&format!("*:{tenant}}}:session:*")).unwrap()
     }
 
     /// Posts one change and gives the answer.
