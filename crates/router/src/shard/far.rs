@@ -56,6 +56,16 @@ pub(super) struct Far {
     segment: Option<Arc<Segment>>,
 }
 
+impl Far {
+    /// The scan goes on from there. What it looks at once more has not been published again.
+    fn go_to(&mut self, next: NextOffset) {
+        if next.0 < self.at {
+            self.recent.clear();
+        }
+        self.at = next.0;
+    }
+}
+
 impl ShardCore {
     /// Begins anew behind a gap that everybody is told.
     pub(super) fn forget_history(&mut self, reason: LogGap) {
@@ -90,10 +100,7 @@ impl ShardCore {
             let from = ahead.or_else(|| behind().min_by_key(|at| at.next));
             let Some(from) = from else { continue };
             let far = self.replay.far.entry(partition).or_default();
-            if from.next.0 < far.at {
-                far.recent.clear();
-            }
-            far.at = from.next.0;
+            far.go_to(from.next);
             far.asked = true;
             let request = HistoryRequest { partition, from };
             self.wants.push(Want::History { topic: self.positions.topic().clone(), request });
@@ -114,7 +121,7 @@ impl ShardCore {
         match &reply.outcome {
             HistoryOutcome::Unavailable => far.not_before = now.mono_ms + RETRY_MS,
             HistoryOutcome::Gap { next, reason } => {
-                far.at = next.0;
+                far.go_to(*next);
                 self.gap_behind(partition, from, *next, *reason, now);
             }
             HistoryOutcome::Segment(segment) => {
@@ -201,5 +208,26 @@ impl ShardCore {
                 reader.unchecked.retain(|unchecked| *unchecked != partition);
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tidewire_event::RecordHeader;
+
+    use super::*;
+    use crate::recent::Judgement;
+
+    #[test]
+    fn what_is_looked_at_once_more_is_no_repeat() {
+        let mut far = Far::default();
+        let header = RecordHeader::parse(b"1;U;;none;;change-1").unwrap();
+        far.go_to(NextOffset(10));
+        assert_eq!(far.recent.judge(b"acme/Voyage/1", &header), Judgement::Fresh);
+        far.go_to(NextOffset(20));
+        assert_eq!(far.recent.judge(b"acme/Voyage/1", &header), Judgement::Repeated);
+        // The log was cut below: a gap sends the scan back, over records that it has passed for others.
+        far.go_to(NextOffset(9));
+        assert_eq!(far.recent.judge(b"acme/Voyage/1", &header), Judgement::Fresh);
     }
 }
