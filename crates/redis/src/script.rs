@@ -41,9 +41,9 @@ redis.call('EXPIRE', KEYS[1], ARGV[2])
 return {found, number, state, position, (position and new ~= '1') and 0 or 1}";
 
 /// Keys: sessions (of one tenant where Redis is a Cluster). Arguments: TTL in seconds, then for each its
-/// number, nonce, flags (`p`: there is a position, `n`: it is not proven, `r`: release), state (empty: none) and position.
-/// Answers for each 0 another's, 1 written, 2 behind; 3 and 4 as 1 and 2, where something unreadable
-/// stood.
+/// number, nonce, flags (`p`: there is a position, `n`: it is not proven, `r`: release), state (empty: none)
+/// and position. Answers for each 0 another's, 1 written, 2 behind; 3 and 4 as 1 and 2, where something
+/// unreadable stood.
 pub(crate) const WRITE: &str = "
 local answers = {}
 for i, key in ipairs(KEYS) do

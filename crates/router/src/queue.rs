@@ -188,7 +188,7 @@ impl SendQueue {
     }
 
     /// Nothing is merged any more with the frames of a subscription that wait: it has ended and its lane may be
-    /// given anew, or what follows says that they have been sent. Looks at the whole queue.
+    /// given anew, what follows says that they have been sent, or it is a gap. Looks at the whole queue.
     pub(crate) fn keep_in_place(&mut self, lane: usize) {
         if let Some(merging) = &mut self.merging {
             merging.events.forget_lane(lane);

@@ -218,6 +218,11 @@ impl ShardCore {
                 }
                 // Frames move to the end of a conflating queue: a cursor in it would claim too much.
                 None if conflates && messages == 0 => {}
+                // Who fetches anew at a gap may find what was created before it: its delete must not cancel that.
+                None if conflates => connection.push(slot, bytes_max, told, |queue| {
+                    queue.keep_in_place(index);
+                    queue.push(frames.clone());
+                }),
                 _ => connection.push(slot, bytes_max, told, |queue| queue.push(frames.clone())),
             }
         }

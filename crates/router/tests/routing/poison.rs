@@ -2,9 +2,9 @@
 
 use tidewire_event::RecordError;
 use tidewire_model::Model;
-use tidewire_router::Routed;
+use tidewire_router::{Framing, OnSlow, Routed, Subscription};
 
-use crate::harness::{Record, Replica};
+use crate::harness::{Record, Replica, definition, mask, opening, subscription};
 
 const HEADER: &str = "1;U;;none";
 
@@ -135,10 +135,8 @@ fn a_change_published_again_is_dropped() {
 fn a_broken_body_is_told_to_those_who_need_it() {
     let mut replica = Replica::new(Model::vms(), 1);
     let plain = replica.subscribe(0, "acme Voyage * *");
-    let mut sub =
-        crate::harness::subscription(crate::harness::definition(&replica.model, "acme Voyage * *"));
-    sub.mask =
-        Some(crate::harness::mask(&replica.model, &sub.definition.types, r#"{"referenceNo":"*"}"#));
+    let mut sub = subscription(definition(&replica.model, "acme Voyage * *"));
+    sub.mask = Some(mask(&replica.model, &sub.definition.types, r#"{"referenceNo":"*"}"#));
     let masked = replica.register(0, sub);
     replica.carry();
     replica.adopt(masked);
@@ -156,6 +154,30 @@ fn a_broken_body_is_told_to_those_who_need_it() {
     assert_eq!(gaps, 4, "{masked:?}");
     assert!(masked[4].contains(r#""dataloyObject":{"key":5,"self":"#), "{}", masked[4]);
     assert_eq!(replica.shards[0].0.take_broken().len(), 4, "each is told once");
+}
+
+#[test]
+fn nothing_is_merged_over_a_gap() {
+    let mut replica = Replica::new(Model::vms(), 1);
+    let sub = subscription(definition(&replica.model, "acme Voyage * *"));
+    let list = mask(&replica.model, &sub.definition.types, r#"{"referenceNo":"*"}"#);
+    let (sub_id, on_slow) = (Some("a".into()), OnSlow::Conflate);
+    let sub = Subscription { mask: Some(list), sub: sub_id, on_slow, ..sub };
+    let id = replica.register_as(0, opening(Framing::V1), sub);
+    replica.carry();
+    // All of them wait: the stream has not come yet. Who fetches anew at the gap finds the voyage, and has to be
+    // told of its end.
+    for (key, operation, body) in
+        [(5, "C", r#"{"new":{"key":5}}"#), (6, "U", "{nonsense"), (5, "D", "{}")]
+    {
+        let header = format!("1;{operation};;none");
+        replica.record(&Record::new(&format!("acme/Voyage/{key}"), &header, body));
+    }
+    replica.adopt(id);
+    let came: Vec<String> = replica.messages(id).into_iter().skip(2).collect();
+    let parts = [r#""eventType":"C""#, r#""type":"gap""#, r#""eventType":"D""#];
+    assert!(came.iter().zip(parts).all(|(text, part)| text.contains(part)), "{came:?}");
+    assert_eq!(came.len(), 3, "{came:?}");
 }
 
 #[test]
