@@ -83,21 +83,37 @@ struct World {
     _surroundings: Surroundings,
     writer: Writer,
     gateway: Gateway,
+    registry: Registry,
     url: String,
     token: String,
+}
+
+impl World {
+    /// Waits until so many sessions are held.
+    async fn until_held(&self, count: u32) {
+        let line = format!("tidewire_sessions_held {count}");
+        let held = async {
+            while !self.registry.encode().unwrap().lines().any(|own| own == line) {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(20), held).await.unwrap();
+    }
 }
 
 async fn start(tasks: &Tasks) -> World {
     let surroundings = Surroundings::new();
     let writer = Writer::start(&surroundings.broker.options(), "changes").unwrap();
     let token = surroundings.token("demo", 1, |_| {});
-    let Replica { gateway, public, .. } = Replica::start(&surroundings, tasks).await;
-    World { _surroundings: surroundings, writer, gateway, url: format!("ws://{public}"), token }
+    let Replica { gateway, registry, public, .. } = Replica::start(&surroundings, tasks).await;
+    let url = format!("ws://{public}");
+    World { _surroundings: surroundings, writer, gateway, registry, url, token }
 }
 
 /// A gateway with its listeners.
 struct Replica {
     gateway: Gateway,
+    registry: Registry,
     public: SocketAddr,
     internal: SocketAddr,
 }
@@ -116,7 +132,7 @@ impl Replica {
         let public = serve("http", gateway.public_site()).await;
         let internal = serve("internal", gateway.internal_site(&registry)).await;
         assert!(gateway.wait_ready(Duration::from_secs(20)).await, "not ready");
-        Self { gateway, public, internal }
+        Self { gateway, registry, public, internal }
     }
 }
 
@@ -245,8 +261,13 @@ async fn a_session_goes_on_where_its_client_was() {
     let path = "/ws/rest/WebSocketObjectSubscription/PortCall/U/*";
     let url = format!("{}{path}/{}?session=desk", world.url, world.token);
     let mut socket = first_frame(&url, "session starts now").await;
+    // Its pong proves that it was told; with the release all of that is stored.
+    assert!(matches!(socket.next().await, Some(Ok(Message::Ping(_)))));
+    socket.flush().await.unwrap();
+    world.until_held(1).await;
     socket.close(None).await.unwrap();
     while socket.next().await.is_some() {}
+    world.until_held(0).await;
     let missed = record("demo/PortCall/1", "1;U;;none;", r#"{"new":{"key":1},"old":null}"#);
     let id = world.writer.write(missed).await.unwrap();
     let mut socket = first_frame(&url, "session resumed").await;

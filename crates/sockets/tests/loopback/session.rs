@@ -35,8 +35,12 @@ fn the_pong_of_a_mark_proves_what_stands_before_it() {
     let mut bed = Bed::new(options(), 1 << 20);
     let id = open(&mut bed);
     let (mut peer, watch) = bed.join(id);
-    (0..3).for_each(|_| bed.event(1));
     let mut read = 0;
+    let start = ping(&mut peer, &mut read);
+    assert_eq!(read, 0, "the first mark comes at once");
+    peer.send(10, &start);
+    assert_eq!(watch.proof(), (FIRST, true));
+    (0..3).for_each(|_| bed.event(1));
     let mark = ping(&mut peer, &mut read);
     assert!(read > 0 && watch.proofs.is_empty(), "a mark follows what it covers");
     let mut unknown = mark.clone();
