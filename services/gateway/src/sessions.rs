@@ -3,8 +3,8 @@
 //! Shards and handshakes leave their news in a box that they lock for the time of one insertion; it holds
 //! at most one entry for each connection. Once a second, and soon after a session's first proof, one task
 //! ([`keeper`]) empties the box into a [`SessionBook`](tidewire_store::SessionBook) and writes what is due
-//! in one call of the store. A store
-//! that hangs or is away holds up nobody: the news add up in the book, and are written later.
+//! in one call of the store. A store that hangs or is away holds up nobody: the news add up in the book,
+//! and are written later.
 
 mod inbox;
 mod keeper;
@@ -61,9 +61,8 @@ impl Sessions {
         let soon = Arc::<Notify>::default();
         let inbox = store.map(|store| {
             let inbox = Arc::<Mutex<Inbox>>::default();
-            let news = (&inbox, &soon);
-            let keeper = Keeper::new(Arc::clone(store), key.clone(), metrics.clone(), news);
-            tasks.spawn("sessions", keeper.run(tasks.shutdown().clone()));
+            let keeper = Keeper::new(Arc::clone(store), key.clone(), metrics.clone(), &inbox);
+            tasks.spawn("sessions", keeper.run(Arc::clone(&soon), tasks.shutdown().clone()));
             inbox
         });
         Self { inbox, soon }

@@ -4,9 +4,10 @@
 
 use std::sync::Arc;
 
-use tidewire_event::{LeaderEpoch, NextOffset, Partition, Position, TopicId};
+use tidewire_event::{LeaderEpoch, NextOffset, Partition, Position, Positions, TopicId};
 use tidewire_log::{GapReason as LogGap, HistoryRequest, Segment};
 
+use super::replay::Reader;
 use super::words::word_of;
 use super::{Now, ShardCore, Want};
 use crate::recent::Recent;
@@ -128,7 +129,7 @@ impl ShardCore {
                 for lane in &self.replay.readers {
                     let reader = self.lanes.get_mut(*lane).and_then(|lane| lane.reader.as_mut());
                     if let Some(reader) = reader.filter(|reader| reader.at(partition) == from) {
-                        reader.unchecked.retain(|unchecked| *unchecked != partition);
+                        reader.confirm(partition, &self.positions);
                     }
                 }
                 // Scanned in this turn's `replay`: by then what waits may have been written.
@@ -205,9 +206,42 @@ impl ShardCore {
             if before.is_some_and(|record| record.leader_epoch <= at.epoch)
                 || at.epoch == LeaderEpoch::UNKNOWN
             {
-                reader.unchecked.retain(|unchecked| *unchecked != partition);
+                reader.confirm(partition, &self.positions);
             }
         }
+    }
+
+    /// Looks once more at positions that were confirmed while they lay ahead, where the shard has come to
+    /// them: what was read on the way may be another leader's. Then Kafka is asked where the two part.
+    pub(super) fn check_overtaken(&mut self) {
+        let (positions, window) = (&self.positions, &self.settings.window);
+        for index in &self.replay.readers {
+            let reader = self.lanes.get_mut(*index).and_then(|lane| lane.reader.as_mut());
+            let Some(reader) = reader.filter(|reader| !reader.ahead.is_empty()) else { continue };
+            let mut ahead = std::mem::take(&mut reader.ahead);
+            ahead.retain(|&partition| {
+                let is_ahead = reader.is_ahead(partition, positions);
+                if !is_ahead && window.confirms(partition, reader.at(partition)) != Some(true) {
+                    reader.unchecked.push(partition);
+                }
+                is_ahead
+            });
+            reader.ahead = ahead;
+        }
+    }
+}
+
+impl Reader {
+    /// The log holds what its position speaks of; the shard stands at `positions`.
+    fn confirm(&mut self, partition: Partition, positions: &Positions) {
+        self.unchecked.retain(|unchecked| *unchecked != partition);
+        if self.is_ahead(partition, positions) {
+            self.ahead.push(partition);
+        }
+    }
+
+    fn is_ahead(&self, partition: Partition, positions: &Positions) -> bool {
+        positions.get(partition).is_none_or(|end| self.next(partition) > end.next)
     }
 }
 

@@ -58,6 +58,9 @@ pub(super) struct Reader {
     /// Partitions of which it is not known yet whether the log holds what the position speaks of: it may
     /// lie ahead of what was read here, or behind all of that.
     pub(super) unchecked: Vec<Partition>,
+    /// Partitions of which Kafka said so while the position lay ahead of what was read here: by the time
+    /// the shard is there the log may have been cut.
+    pub(super) ahead: Vec<Partition>,
     pub(super) replayed: u64,
     pub(super) stage: Stage,
     /// When it was given its last cursor or mark.
@@ -70,8 +73,16 @@ pub(super) struct Reader {
 
 impl Reader {
     fn at_positions(next: Positions) -> Self {
-        let (unchecked, stage) = (Vec::new(), Stage::Reading);
-        Self { next, unchecked, replayed: 0, stage, stamped_at: 0, mark: None, fell_back_at: None }
+        Self {
+            next,
+            unchecked: Vec::new(),
+            ahead: Vec::new(),
+            replayed: 0,
+            stage: Stage::Reading,
+            stamped_at: 0,
+            mark: None,
+            fell_back_at: None,
+        }
     }
 
     /// Whether it reads the log; else its snapshot is not through.
@@ -191,6 +202,7 @@ impl ShardCore {
         self.refill(now);
         self.end_of_grace(now);
         self.feed_snapshots(now);
+        self.check_overtaken();
         let ready: Vec<usize> =
             self.replay.readers.iter().copied().filter(|lane| self.has_room(*lane)).collect();
         if self.scan_far(now) {
@@ -375,6 +387,7 @@ impl ShardCore {
         for lane in self.replay.readers.clone() {
             if let Some(reader) = self.lanes.get_mut(lane).and_then(|l| l.reader.as_mut()) {
                 reader.unchecked.clear();
+                reader.ahead.clear();
             }
             self.gap_reader(lane, word_of(reason), at.clone(), now);
         }

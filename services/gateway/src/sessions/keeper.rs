@@ -42,7 +42,6 @@ pub(super) struct Keeper {
     key: CursorKey,
     metrics: GatewayMetrics,
     inbox: Arc<Mutex<Inbox>>,
-    soon: Arc<Notify>,
     book: SessionBook,
     /// How to close the sockets that hold sessions.
     sockets: HashMap<u64, Box<dyn Fn() + Send>>,
@@ -57,15 +56,14 @@ impl Keeper {
         store: Arc<dyn Store>,
         key: CursorKey,
         metrics: GatewayMetrics,
-        (inbox, soon): (&Arc<Mutex<Inbox>>, &Arc<Notify>),
+        inbox: &Arc<Mutex<Inbox>>,
     ) -> Self {
-        let started = Instant::now();
+        let (started, inbox) = (Instant::now(), Arc::clone(inbox));
         Self {
             store,
             key,
             metrics,
-            inbox: Arc::clone(inbox),
-            soon: Arc::clone(soon),
+            inbox,
             book: SessionBook::new(),
             sockets: HashMap::new(),
             started,
@@ -75,10 +73,10 @@ impl Keeper {
         }
     }
 
-    pub(super) async fn run(mut self, shutdown: Shutdown) {
+    /// `soon` wakes it before its next second.
+    pub(super) async fn run(mut self, soon: Arc<Notify>, shutdown: Shutdown) {
         let mut tick = interval(TICK);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let soon = Arc::clone(&self.soon);
         let mut call = None;
         loop {
             tokio::select! {
