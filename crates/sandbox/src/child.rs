@@ -43,13 +43,16 @@ pub fn worker_main<E: Engine>(make: impl FnOnce(Rc<dyn Fn() -> Duration>) -> E) 
 }
 
 fn serve<E: Engine>(engine: E, input: &mut impl Read, output: &mut impl Write) -> io::Result<()> {
-    let Some((Request::Limits { memory_max, scripts_memory_max, cpu_seconds_max }, _)) =
+    let Some((Request::Limits { memory_max, scripts_memory_max, cpu_seconds_max, yields }, _)) =
         frame::read(input)?
     else {
         return Err(io::Error::new(io::ErrorKind::InvalidData, "no limits came first"));
     };
     let memory = Memory::limit(memory_max, scripts_memory_max)?;
     limits::close_doors()?;
+    if yields {
+        limits::yield_to_others()?;
+    }
     let mut worker = Worker {
         scripts: Scripts::new(engine),
         memory,
@@ -76,6 +79,7 @@ fn serve<E: Engine>(engine: E, input: &mut impl Read, output: &mut impl Write) -
                 scripts,
                 is_careful,
                 cpu_max_nanos,
+                ends_at_limit,
             } => {
                 for (slot, source) in load {
                     worker.scripts.load(slot, source);
@@ -85,7 +89,7 @@ fn serve<E: Engine>(engine: E, input: &mut impl Read, output: &mut impl Write) -
                 worker.memory.end_large(large)?;
                 let opened = event.map(|e| worker.scripts.engine().open(&e, &worker.references));
                 worker.scripts.limit_cpu(cpu_max_nanos.map(Duration::from_nanos));
-                worker.run(output, opened, &scripts, is_careful)?;
+                worker.run(output, opened, &scripts, (is_careful, ends_at_limit))?;
                 worker.memory.forget_large()?;
             }
         }
@@ -128,7 +132,7 @@ impl<E: Engine> Worker<E> {
         output: &mut impl Write,
         opened: Result<E::Opened, ScriptError>,
         scripts: &[Slot],
-        is_careful: bool,
+        (is_careful, ends_at_limit): (bool, bool),
     ) -> io::Result<()> {
         let mut results = Vec::with_capacity(scripts.len());
         let mut said = Instant::now();
@@ -137,10 +141,14 @@ impl<E: Engine> Worker<E> {
                 Ok(opened) => self.scripts.evaluate(*slot, opened, &mut self.memory),
                 Err(e) => Err(e.clone()),
             };
+            let is_at_limit = result.as_ref().is_err_and(|error| error.kind.is_limit());
             results.push(match result {
                 Ok(outcome) if !outcome.fired => None,
                 other => Some(other),
             });
+            if is_at_limit && ends_at_limit {
+                break;
+            }
             if is_careful || said.elapsed() >= SILENCE_MAX {
                 let results = std::mem::take(&mut results);
                 let state = State { cpu_nanos: nanos(cpu_time()), is_full: false };

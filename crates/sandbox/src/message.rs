@@ -10,7 +10,7 @@ pub(crate) type Slot = u32;
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) enum Request {
     /// The first: what the worker may use. Answered with [`Reply::Ready`].
-    Limits { memory_max: u64, scripts_memory_max: u64, cpu_seconds_max: u64 },
+    Limits { memory_max: u64, scripts_memory_max: u64, cpu_seconds_max: u64, yields: bool },
     /// Compile a source, and tell what it reads. Answered with one [`Reply::Compiled`].
     Compile { slot: Slot, source: String },
     /// Run scripts over the event whose body follows the header. Answered with some [`Reply::Ran`].
@@ -25,6 +25,8 @@ pub(crate) enum Request {
         is_careful: bool,
         /// CPU time of each run in nanoseconds, where it is less than what the engine gives.
         cpu_max_nanos: Option<u64>,
+        /// Answer no script behind one that reaches a limit.
+        ends_at_limit: bool,
     },
 }
 

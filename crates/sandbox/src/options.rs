@@ -30,6 +30,8 @@ pub struct WorkerOptions {
     pub scripts_memory_max: u64,
     /// How long a process may take until it is ready.
     pub start_max: Duration,
+    /// Whether other processes go first where the machine is busy.
+    pub yields: bool,
 }
 
 impl WorkerOptions {
@@ -55,6 +57,7 @@ impl WorkerOptions {
             memory_max: 32 * 1024 * 1024,
             scripts_memory_max: 128 * 1024 * 1024,
             start_max: Duration::from_secs(10),
+            yields: false,
         }
     }
 }

@@ -76,6 +76,7 @@ impl Process {
             memory_max: options.memory_max,
             scripts_memory_max: options.scripts_memory_max,
             cpu_seconds_max: CPU_SECONDS_MAX,
+            yields: options.yields,
         };
         let ready = async {
             process.send(&limits, &[]).await?;

@@ -19,6 +19,7 @@ use crate::message::{Reply, Request};
 use crate::options::WorkerOptions;
 use crate::process::{Failed, Process};
 use crate::source::Source;
+use run::Bounds;
 
 /// Why nothing was run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
@@ -55,6 +56,21 @@ pub struct Stats {
     pub crashed: u64,
     /// Processes that were replaced because they held too much.
     pub replaced: u64,
+}
+
+impl Stats {
+    /// Those of two pools.
+    #[must_use]
+    pub const fn plus(self, other: Self) -> Self {
+        Self {
+            started: self.started + other.started,
+            start_failures: self.start_failures + other.start_failures,
+            stopped: self.stopped + other.stopped,
+            out_of_memory: self.out_of_memory + other.out_of_memory,
+            crashed: self.crashed + other.crashed,
+            replaced: self.replaced + other.replaced,
+        }
+    }
 }
 
 #[derive(Default)]
@@ -116,8 +132,7 @@ impl Workers {
         event: &Event,
         scripts: &[Arc<Script>],
     ) -> Result<Evaluated, WorkersError> {
-        let sources: Vec<Source> = scripts.iter().map(|script| Source::from(&**script)).collect();
-        self.evaluate_sources(event, &sources).await
+        self.evaluate_sources(event, &sources(scripts)).await
     }
 
     /// As [`Self::evaluate`], but each run has so little CPU time: one that needs more has an error of kind
@@ -131,8 +146,24 @@ impl Workers {
         scripts: &[Arc<Script>],
         cpu_max: Duration,
     ) -> Result<Evaluated, WorkersError> {
-        let sources: Vec<Source> = scripts.iter().map(|script| Source::from(&**script)).collect();
-        self.run(event, &sources, Some(cpu_max)).await
+        self.run(event, &sources(scripts), Bounds { cpu_max: Some(cpu_max), ends_at_limit: false })
+            .await
+    }
+
+    /// As [`Self::evaluate_within`], but nothing is run behind the first script that reaches a limit: its
+    /// error is the last result then. Where that ended a process, the error stands for whichever of the
+    /// scripts without a result has done it.
+    ///
+    /// # Errors
+    /// As [`Self::evaluate`].
+    pub async fn evaluate_up_to_limit(
+        &self,
+        event: &Event,
+        scripts: &[Arc<Script>],
+        cpu_max: Duration,
+    ) -> Result<Evaluated, WorkersError> {
+        self.run(event, &sources(scripts), Bounds { cpu_max: Some(cpu_max), ends_at_limit: true })
+            .await
     }
 
     /// Runs sources over an event, in their order; as [`Self::evaluate`].
@@ -144,20 +175,20 @@ impl Workers {
         event: &Event,
         sources: &[Source],
     ) -> Result<Evaluated, WorkersError> {
-        self.run(event, sources, None).await
+        self.run(event, sources, Bounds::default()).await
     }
 
     async fn run(
         &self,
         event: &Event,
         sources: &[Source],
-        cpu_max: Option<Duration>,
+        bounds: Bounds,
     ) -> Result<Evaluated, WorkersError> {
         if sources.is_empty() {
             return Ok(Evaluated::default());
         }
         let mut lease = self.lease().await?;
-        Ok(run::run(&mut lease, event, sources, cpu_max).await)
+        Ok(run::run(&mut lease, event, sources, bounds).await)
     }
 
     /// Compiles a source, and tells what it reads.
@@ -327,6 +358,10 @@ impl Shared {
         };
         count.fetch_add(1, Ordering::Relaxed);
     }
+}
+
+fn sources(scripts: &[Arc<Script>]) -> Vec<Source> {
+    scripts.iter().map(|script| Source::from(&**script)).collect()
 }
 
 fn unavailable() -> ScriptError {

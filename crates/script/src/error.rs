@@ -53,6 +53,12 @@ impl ScriptErrorKind {
     pub const fn is_fault_of_script(self) -> bool {
         !matches!(self, Self::Unavailable)
     }
+
+    /// Whether the run has reached a limit, and so was as dear as a run can be.
+    #[must_use]
+    pub const fn is_limit(self) -> bool {
+        matches!(self, Self::Deadline | Self::Operations | Self::Memory | Self::Crash)
+    }
 }
 
 impl fmt::Display for ScriptErrorKind {

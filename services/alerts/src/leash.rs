@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tidewire_event::Tenant;
-use tidewire_script::{Script, ScriptErrorKind as Kind};
+use tidewire_script::Script;
 
 /// What a run has at first, and on the short leash at all.
 pub(crate) const SHORT: Duration = Duration::from_millis(1);
@@ -97,11 +97,6 @@ impl Leashes {
             }
         }
     }
-}
-
-/// Whether a run that went wrong so has reached a limit, and so was as dear as a run can be.
-pub(crate) const fn is_limit(kind: Kind) -> bool {
-    matches!(kind, Kind::Deadline | Kind::Operations | Kind::Memory | Kind::Crash)
 }
 
 #[cfg(test)]

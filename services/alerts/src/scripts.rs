@@ -26,7 +26,7 @@ use tracing::{debug, info, warn};
 
 use crate::AlertsOptions;
 use crate::budget::Budgets;
-use crate::leash::{Leashes, is_limit};
+use crate::leash::Leashes;
 
 /// Most last errors that are kept.
 const LAST_ERRORS_MAX: usize = 10_000;
@@ -216,7 +216,7 @@ impl Scripts {
         let verdict = {
             let mut blame = self.blame.lock();
             let verdict = blame.faults.note(script, error);
-            if error.is_some_and(|error| is_limit(error.kind)) {
+            if error.is_some_and(|error| error.kind.is_limit()) {
                 let is_short = blame.leashes.is_short(&script.tenant, self.now());
                 blame.leashes.note_limit(script, self.now());
                 if is_short { FaultVerdict::Disable } else { verdict }

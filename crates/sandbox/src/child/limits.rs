@@ -20,6 +20,8 @@ const LARGE_BODY_BYTES: usize = 64 * 1024;
 const LARGEST_BODY_MEMORY: u64 = 256 * 1024 * 1024;
 /// The state of the memory is looked at once in so many requests.
 const REQUESTS_PER_LOOK: u32 = 64;
+/// How nice a process is that yields to others: beside one that is not, it has about a tenth of a core.
+const NICENESS: i32 = 10;
 /// Descriptors of a worker: its three pipes and the file that tells its memory.
 const FILES_MAX: u64 = 4;
 
@@ -44,6 +46,12 @@ pub(super) fn close_doors() -> io::Result<()> {
     setrlimit(Resource::NPROC, 0, 0)?;
     setrlimit(Resource::FSIZE, 0, 0)?;
     setrlimit(Resource::CORE, 0, 0)
+}
+
+/// Lets other processes go first where there are not enough cores for all.
+pub(super) fn yield_to_others() -> io::Result<()> {
+    rustix::process::nice(NICENESS)?;
+    Ok(())
 }
 
 /// The memory of the process.

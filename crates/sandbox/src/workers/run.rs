@@ -37,18 +37,31 @@ enum Ended {
 /// after some milliseconds, and an engine looks at the time only between operations.
 const PROCESS_MORE: Duration = Duration::from_millis(15);
 
+/// What ends a run sooner than a worker's own limits.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Bounds {
+    /// CPU time of each script.
+    pub(super) cpu_max: Option<Duration>,
+    /// No script is run behind one that reaches a limit.
+    pub(super) ends_at_limit: bool,
+}
+
 pub(super) async fn run(
     lease: &mut Lease<'_>,
     event: &Event,
     sources: &[Source],
-    cpu_max: Option<Duration>,
+    bounds: Bounds,
 ) -> Evaluated {
     let mut all = Evaluated { results: Vec::with_capacity(sources.len()), cpu: Duration::ZERO };
     let (mut is_careful, mut was_doubtful, mut failures) = (false, false, 0);
     while let Some(rest) = sources.get(all.results.len()..).filter(|rest| !rest.is_empty()) {
         let answered = all.results.len();
-        match request(lease, event, rest, (is_careful, cpu_max), &mut all).await {
+        match request(lease, event, rest, (is_careful, bounds), &mut all).await {
             Ended::Whole => is_careful = false,
+            Ended::Cut(end) if bounds.ends_at_limit => {
+                lease.shared.count(end.kind());
+                all.results.push(Err(end.error()));
+            }
             Ended::Cut(end) => {
                 lease.shared.count(end.kind());
                 let asked = rest.len() - (all.results.len() - answered);
@@ -69,6 +82,11 @@ pub(super) async fn run(
                 }
             }
         }
+        let is_limit =
+            |result: &Result<_, ScriptError>| result.as_ref().is_err_and(|e| e.kind.is_limit());
+        if bounds.ends_at_limit && all.results.last().is_some_and(is_limit) {
+            break;
+        }
     }
     all
 }
@@ -78,7 +96,7 @@ async fn request(
     lease: &mut Lease<'_>,
     event: &Event,
     sources: &[Source],
-    (is_careful, cpu_max): (bool, Option<Duration>),
+    (is_careful, Bounds { cpu_max, ends_at_limit }): (bool, Bounds),
     all: &mut Evaluated,
 ) -> Ended {
     let options = &lease.shared.options;
@@ -106,6 +124,7 @@ async fn request(
         scripts,
         is_careful,
         cpu_max_nanos: cpu_max.map(|max| u64::try_from(max.as_nanos()).unwrap_or(u64::MAX)),
+        ends_at_limit,
     };
     let cpu_before = process.cpu();
     let ended = match process.send(&request, event.body.bytes()).await {

@@ -33,7 +33,15 @@ pub(crate) fn a_short_run_ends_soon_and_the_next_has_its_whole_time() {
         assert!(short.cpu < SHORT * 3, "{:?}", short.cpu);
         let whole = workers.evaluate(&over, &all).await.unwrap();
         assert!(whole.results[1].as_ref().is_ok_and(|outcome| outcome.fired), "{whole:?}");
-        // Neither has cost the process.
+        let cut = workers.evaluate_up_to_limit(&over, &all, SHORT).await.unwrap();
+        assert_eq!(cut.results[..], short.results[..2], "nothing behind the one that loops is run");
+        let [quick, _, other] = &all[..] else { panic!() };
+        let ended = workers
+            .evaluate_up_to_limit(&over, &[quick.clone(), other.clone()], SHORT)
+            .await
+            .unwrap();
+        assert_eq!(ended.results.len(), 2, "{ended:?}");
+        // None has cost the process.
         assert_eq!(workers.stats().started, 1);
     });
 }
