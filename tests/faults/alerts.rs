@@ -19,6 +19,15 @@ const PAUSE: Duration = Duration::from_millis(2);
 /// Fires over every change, and over every other one.
 const ALWAYS: &str = "true";
 const EVEN: &str = "dlpObject.speed % 2 == 0";
+/// Takes some milliseconds, and fires over every change: its tenant is late nearly all the time.
+const DEAR: &str = "let n = 0; while n < 40000 { n += 1; } true";
+/// Between two changes of its tenant.
+const DEAR_PAUSE: Duration = Duration::from_millis(20);
+/// No quota that a busy machine could use up.
+const NO_QUOTA: [(&str, &str); 2] =
+    [("alerts.cpu_per_second", "10s"), ("alerts.cpu_burst", "600s")];
+/// What a replica logs that goes on where somebody was late.
+const GOES_ON_LATE: &str = "tenants are late";
 
 /// What is owed of these changes to the two scripts.
 fn owed(written: &[(String, u64)]) -> Vec<Alert> {
@@ -32,18 +41,39 @@ async fn save_both(bed: &Bed) {
     bed.save("acme", "even", EVEN).await;
 }
 
+/// Changes of a tenant with sound scripts and of one with a dear one.
+struct Loads {
+    acme: Load,
+    slow: Load,
+}
+
+impl Loads {
+    async fn start(bed: &Bed) -> Self {
+        save_both(bed).await;
+        bed.save("slow", "dear", DEAR).await;
+        let acme = Load::start(bed.producer(), "acme", PAUSE);
+        Self { acme, slow: Load::start(bed.producer(), "slow", DEAR_PAUSE) }
+    }
+
+    /// Ends them; what is owed.
+    async fn stop(self) -> Vec<Alert> {
+        let slow = self.slow.stop().await;
+        let dear = slow.into_iter().map(|(id, _)| ("dear".to_owned(), id));
+        owed(&self.acme.stop().await).into_iter().chain(dear).collect()
+    }
+}
+
 /// One replica, killed again and again while changes go on.
 pub(crate) async fn killed() {
     let Some(bed) = Bed::start() else { return };
     let kills = usize::try_from(figure("KILLS", 30)).unwrap();
     let seed = figure("SEED", 5);
     let mut dice = Dice::new(seed);
-    save_both(&bed).await;
     let (alerts, all) = (Alerts::committed(&bed), Alerts::written(&bed));
-    let load = Load::start(bed.producer(), "acme", PAUSE);
+    let loads = Loads::start(&bed).await;
     // One request for each alert: a transaction takes its time, and kills meet it.
-    let mut replica = bed
-        .replica(&[("alerts.instance", "replica-0"), ("kafka.properties.batch_num_messages", "1")]);
+    let own = [("alerts.instance", "replica-0"), ("kafka.properties.batch_num_messages", "1")];
+    let mut replica = bed.replica(&[&own[..], &NO_QUOTA].concat());
     let (mut slowest, began) = (Duration::ZERO, Instant::now());
     for kill in 0..kills {
         let launched = Instant::now();
@@ -55,11 +85,12 @@ pub(crate) async fn killed() {
         slowest = slowest.max(launched.elapsed());
         replica.kill();
     }
+    let late = replica.log().matches(GOES_ON_LATE).count();
+    assert!(late > 0, "no kill met a tenant that was late, so the run proves less than it should");
     let struck = began.elapsed();
     replica.launch().unwrap();
     replica.wait_until_ready().unwrap();
-    let written = load.stop().await;
-    let owed = owed(&written);
+    let owed = loads.stop().await;
     alerts.wait_for(owed.len() as u64);
     // A fresh change goes round, and nothing came after what is owed.
     let fresh = write(bed.producer(), "acme", 1).await;
@@ -73,9 +104,8 @@ pub(crate) async fn killed() {
     let aborted = all.count() - alerts.count();
     assert!(aborted > 0, "no kill met an open transaction, so the run proves nothing");
     println!(
-        "seed {seed}: {kills} kills in {struck:?}, {} changes, {} alerts owed, 0 lost, 0 doubled, {aborted} written \
-         and never committed; longest from a start to new alerts {slowest:?}",
-        written.len() + 1,
+        "seed {seed}: {kills} kills in {struck:?}, {late} partitions begun anew while a tenant was late, {} alerts owed, 0 lost, \
+         0 doubled, {aborted} written and never committed; longest from a start to new alerts {slowest:?}",
         owed.len(),
     );
 }
@@ -83,10 +113,9 @@ pub(crate) async fn killed() {
 /// Two replicas; one is told to stop, comes back, is killed, and comes back.
 pub(crate) async fn shared() {
     let Some(bed) = Bed::start() else { return };
-    save_both(&bed).await;
     let alerts = Alerts::committed(&bed);
-    let load = Load::start(bed.producer(), "acme", PAUSE);
-    let mut replicas = [bed.replica(&[]), bed.replica(&[])];
+    let loads = Loads::start(&bed).await;
+    let mut replicas = [bed.replica(&NO_QUOTA), bed.replica(&NO_QUOTA)];
     for replica in &mut replicas {
         replica.launch().unwrap();
         replica.wait_until_ready().unwrap();
@@ -113,8 +142,7 @@ pub(crate) async fn shared() {
     for replica in [&*first, &*second] {
         until("each has half of the partitions", replica, has(PARTITIONS / 2));
     }
-    let written = load.stop().await;
-    let owed = owed(&written);
+    let owed = loads.stop().await;
     alerts.wait_for(owed.len() as u64);
     let fresh = write(bed.producer(), "acme", 1).await;
     alerts.wait_for_alert(&("always".to_owned(), fresh.0.clone()));

@@ -24,7 +24,9 @@ use rdkafka::config::FromClientConfigAndContext;
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer, ConsumerGroupMetadata};
 use rdkafka::error::KafkaError as RdError;
 use tidewire_event::{NextOffset, Partition};
-use tidewire_log::{Batch, GapReason, LogStage, NewRecord, StageError, StageEvent, StartedFrom};
+use tidewire_log::{
+    Batch, GapReason, LogStage, Mark, NewRecord, StageError, StageEvent, StartedFrom,
+};
 
 use self::collect::Collecting;
 use self::member::{Change, MemberContext, membership};
@@ -152,7 +154,10 @@ impl Stage {
         self.open = None;
         self.positions.clear();
         self.collecting.clear();
-        self.events.retain(|event| !matches!(event, StageEvent::EndOfPartition { .. }));
+        let is_of_then = |event: &StageEvent| {
+            matches!(event, StageEvent::EndOfPartition { .. } | StageEvent::Reading { .. })
+        };
+        self.events.retain(|event| !is_of_then(event));
     }
 
     /// The group has gone on: waits for it to say so.
@@ -263,6 +268,8 @@ impl Stage {
                 let from = start.from;
                 self.events.push_back(StageEvent::Assigned { partition, next, from });
             }
+            let note = start.note.clone();
+            self.events.push_back(StageEvent::Reading { partition, next, note });
             if let Some(reason) = start.gap
                 && self.gaps_told.insert(partition, (next, reason)) != Some((next, reason))
             {
@@ -400,7 +407,21 @@ impl LogStage for Stage {
         }
     }
 
-    fn commit(&mut self, batch: &Batch, outputs: &[NewRecord]) -> Result<(), StageError> {
+    fn empty_batch(&mut self) -> Option<Batch> {
+        if !self.reading || self.open.is_some() {
+            return None;
+        }
+        self.serial += 1;
+        self.open = Some(self.serial);
+        Some(Batch::new(self.serial, Vec::new()))
+    }
+
+    fn commit_at(
+        &mut self,
+        batch: &Batch,
+        outputs: &[NewRecord],
+        marks: &[Mark],
+    ) -> Result<(), StageError> {
         if self.open != Some(batch.serial()) {
             return Err(StageError::Stale);
         }
@@ -408,7 +429,12 @@ impl LogStage for Stage {
             self.rewind();
             return Err(StageError::Fenced("not a member of the group".to_owned()));
         };
-        let positions = batch.segments().iter().map(|s| (s.partition(), s.to()));
+        let is_marked = |partition| marks.iter().any(|mark| mark.partition == partition);
+        let moved = batch.segments().iter().filter(|segment| !is_marked(segment.partition()));
+        let marked = marks.iter().filter(|mark| self.mine.contains(&mark.partition));
+        let positions = moved
+            .map(|segment| (segment.partition(), segment.to(), ""))
+            .chain(marked.map(|mark| (mark.partition, mark.at, mark.note.as_str())));
         let also = |offsets: &_| commit_to_embedded(&self.consumer, &self.kafka, offsets);
         let written = offsets(&self.options.input, id, positions)
             .and_then(|offsets| self.transactions.write(outputs, &offsets, membership, also));

@@ -25,7 +25,9 @@ pub use history::{
 };
 pub use memory::{MemoryHistory, MemoryLog, MemoryStage};
 pub use segment::{Segment, SegmentBuilder};
-pub use stage::{Batch, BatchLimits, LogStage, StageError, StageEvent, StartedFrom};
+pub use stage::{
+    Batch, BatchLimits, LogStage, Mark, NOTE_BYTES_MAX, StageError, StageEvent, StartedFrom,
+};
 
 /// A boxed future, so that ports are object-safe.
 pub type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send + 'static>>;

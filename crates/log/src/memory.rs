@@ -12,7 +12,7 @@ use tidewire_event::{LeaderEpoch, NextOffset, Offset, Partition, Position};
 
 use crate::{
     Batch, BatchLimits, GapReason, HISTORY_SEGMENT_BYTES, HistoryAnswer, HistoryError,
-    HistoryRequest, LogHistory, LogRecord, LogStage, NewRecord, SegmentBuilder, StageError,
+    HistoryRequest, LogHistory, LogRecord, LogStage, Mark, NewRecord, SegmentBuilder, StageError,
     StageEvent, StartedFrom,
 };
 
@@ -30,12 +30,19 @@ struct Cluster {
 struct State {
     partitions: Vec<Kept>,
     outputs: Vec<NewRecord>,
-    committed: BTreeMap<Partition, NextOffset>,
+    committed: BTreeMap<Partition, Committed>,
     members: Vec<u64>,
     members_ever: u64,
     generation: u64,
     commits: u64,
     failures: VecDeque<StageError>,
+}
+
+/// A position of the group, and the note that was committed with it.
+#[derive(Clone, Debug)]
+struct Committed {
+    next: NextOffset,
+    note: String,
 }
 
 /// The records of a partition that are kept, and the offset of the next.
@@ -140,7 +147,7 @@ impl MemoryLog {
     pub fn drained_within(&self, wait: Duration) -> bool {
         let drained = |state: &State| {
             (0_i32..).zip(&state.partitions).all(|(partition, kept)| {
-                state.committed.get(&Partition(partition)).map_or(0, |next| next.0) >= kept.end
+                state.committed.get(&Partition(partition)).map_or(0, |at| at.next.0) >= kept.end
             })
         };
         drained(&self.wait_until(wait, drained))
@@ -149,7 +156,7 @@ impl MemoryLog {
     /// The position that the group has committed.
     #[must_use]
     pub fn committed(&self, partition: Partition) -> Option<NextOffset> {
-        self.lock().committed.get(&partition).copied()
+        self.lock().committed.get(&partition).map(|committed| committed.next)
     }
 
     /// How many commits took effect.
@@ -207,12 +214,20 @@ impl MemoryStage {
             self.events.push_back(StageEvent::Revoked { partition, lost: false });
         }
         for partition in state.share(self.member) {
-            let committed = state.committed.get(&partition).copied();
-            let next = committed.unwrap_or(NextOffset(0));
+            let committed = state.committed.get(&partition);
+            let next = committed.map_or(NextOffset(0), |committed| committed.next);
             let from = committed.map_or(StartedFrom::Beginning, |_| StartedFrom::Committed);
-            self.positions.insert(partition, next);
             self.events.push_back(StageEvent::Assigned { partition, next, from });
+            self.go_back(partition, state);
         }
+    }
+
+    /// Goes on from what is committed.
+    fn go_back(&mut self, partition: Partition, state: &State) {
+        let start = Committed { next: NextOffset(0), note: String::new() };
+        let Committed { next, note } = state.committed.get(&partition).cloned().unwrap_or(start);
+        self.positions.insert(partition, next);
+        self.events.push_back(StageEvent::Reading { partition, next, note });
     }
 
     /// What is there of this instance's partitions; positions move past it.
@@ -283,8 +298,8 @@ impl LogStage for MemoryStage {
         let log = self.log.clone();
         let mut state = log.lock();
         if self.open.take().is_some() {
-            for (partition, next) in &mut self.positions {
-                *next = state.committed.get(partition).copied().unwrap_or(NextOffset(0));
+            for partition in self.positions.keys().copied().collect::<Vec<_>>() {
+                self.go_back(partition, &state);
             }
         }
         loop {
@@ -309,7 +324,21 @@ impl LogStage for MemoryStage {
         }
     }
 
-    fn commit(&mut self, batch: &Batch, outputs: &[NewRecord]) -> Result<(), StageError> {
+    fn empty_batch(&mut self) -> Option<Batch> {
+        if self.open.is_some() || self.positions.is_empty() {
+            return None;
+        }
+        self.serial += 1;
+        self.open = Some((self.serial, Vec::new()));
+        Some(Batch::new(self.serial, Vec::new()))
+    }
+
+    fn commit_at(
+        &mut self,
+        batch: &Batch,
+        outputs: &[NewRecord],
+        marks: &[Mark],
+    ) -> Result<(), StageError> {
         let log = self.log.clone();
         let mut state = log.lock();
         if self.open.as_ref().is_none_or(|(serial, _)| *serial != batch.serial()) {
@@ -323,7 +352,12 @@ impl LogStage for MemoryStage {
         }
         let (_, behind) = self.open.take().ok_or(StageError::Stale)?;
         state.outputs.extend_from_slice(outputs);
-        state.committed.extend(behind);
+        for (partition, next) in behind {
+            state.committed.insert(partition, Committed { next, note: String::new() });
+        }
+        for Mark { partition, at, note } in marks {
+            state.committed.insert(*partition, Committed { next: at.next, note: note.clone() });
+        }
         state.commits += 1;
         log.0.changed.notify_all();
         Ok(())

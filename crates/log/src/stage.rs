@@ -16,7 +16,7 @@
 use std::time::Duration;
 
 use thiserror::Error;
-use tidewire_event::{NextOffset, Partition};
+use tidewire_event::{NextOffset, Partition, Position};
 
 use crate::{GapReason, LogRecord, NewRecord, Segment, WriteError};
 
@@ -83,6 +83,22 @@ impl Batch {
     }
 }
 
+/// Most bytes of a [`Mark`]'s note. Kafka takes 4,096 with a position (`offset.metadata.max.bytes`), and the
+/// topic's id goes along.
+pub const NOTE_BYTES_MAX: usize = 3_000;
+
+/// Where a commit moves the group to in a partition, in place of the batch's end: its owner is not done with
+/// everything before that. Whoever reads the partition next begins there, and is told the note.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mark {
+    /// The partition; the batch need not hold anything of it.
+    pub partition: Partition,
+    /// The position. A stage that goes on reading is not moved by it.
+    pub at: Position,
+    /// What the owner has to know to go on from there; at most [`NOTE_BYTES_MAX`].
+    pub note: String,
+}
+
 /// Why a partition is read from where it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum StartedFrom {
@@ -124,6 +140,16 @@ pub enum StageEvent {
         next: NextOffset,
         /// Why there.
         from: StartedFrom,
+    },
+    /// The partition is read from here on: at first, behind [`Self::Assigned`], and again after a batch was
+    /// given up or failed. What was not committed is handed out again.
+    Reading {
+        /// The partition.
+        partition: Partition,
+        /// The next offset to read.
+        next: NextOffset,
+        /// Of the [`Mark`] that was committed last; empty if none was.
+        note: String,
     },
     /// The partition is this instance's no more; what was handed out of it and is not committed will be
     /// handed out by its next owner.
@@ -208,12 +234,31 @@ pub trait LogStage: Send {
     /// [`StageError::Fatal`]. All else is told by [`StageEvent::Fault`].
     fn poll(&mut self, wait: Duration) -> Result<StageEvent, StageError>;
 
-    /// Writes the outputs and moves the group past the batch: both or neither. Blocks until it is durable.
+    /// Hands out a batch of nothing, for a commit of outputs between two batches. `None`: nothing may be
+    /// committed now; poll on.
+    fn empty_batch(&mut self) -> Option<Batch>;
+
+    /// Writes the outputs and moves the group past the batch, but in the partitions that have a mark to
+    /// that: both or neither. Blocks until it is durable. At most one mark for each partition, and none for
+    /// one that is not this instance's.
     ///
     /// # Errors
     /// [`StageError`]: after `Aborted` and `Fenced` poll on; after `Refused` commit the batch with other
     /// outputs, or poll on to have it again; after `Fatal` end.
-    fn commit(&mut self, batch: &Batch, outputs: &[NewRecord]) -> Result<(), StageError>;
+    fn commit_at(
+        &mut self,
+        batch: &Batch,
+        outputs: &[NewRecord],
+        marks: &[Mark],
+    ) -> Result<(), StageError>;
+
+    /// [`Self::commit_at`] without marks.
+    ///
+    /// # Errors
+    /// The same.
+    fn commit(&mut self, batch: &Batch, outputs: &[NewRecord]) -> Result<(), StageError> {
+        self.commit_at(batch, outputs, &[])
+    }
 
     /// The id of the input topic as it is read: what tells its records from those of a topic of the same
     /// name that is gone. Known once a batch was handed out.

@@ -8,8 +8,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 use tidewire_event::image::{Body, BodyError, BodyLimits};
 use tidewire_event::{
-    FrameId, KeyKind, ObjectKey, ObjectType, OldImage, Operation, RecordError, RecordHeader,
-    RecordKey, Tenant,
+    FrameId, KeyKind, LeaderEpoch, ObjectKey, ObjectType, OldImage, Operation, Partition,
+    RecordError, RecordHeader, RecordKey, Tenant,
 };
 use tidewire_log::LogRecord;
 use tidewire_model::Model;
@@ -23,6 +23,7 @@ const NO_IMAGES: &[u8] = br#"{"new":null,"old":null}"#;
 #[derive(Debug)]
 pub(crate) struct Change {
     pub(crate) id: FrameId,
+    pub(crate) leader_epoch: LeaderEpoch,
     pub(crate) time_ms: i64,
     pub(crate) tenant: Tenant,
     pub(crate) key: ObjectKey,
@@ -60,6 +61,11 @@ impl Poison {
 }
 
 impl Change {
+    /// Changes of one lane are evaluated in their order.
+    pub(crate) fn lane(&self) -> (Partition, Tenant) {
+        (self.id.partition, self.tenant.clone())
+    }
+
     /// Reads what is needed of a record, and no more: `triggered` tells the scripts that want it. `None`:
     /// none does.
     pub(crate) fn of(
@@ -81,6 +87,7 @@ impl Change {
         let bad_name = |error| RecordError::Id("the key's type", error);
         Ok(Some(Self {
             id: FrameId { partition: record.partition, offset: record.offset },
+            leader_epoch: record.leader_epoch,
             time_ms: record.timestamp_ms,
             tenant: Tenant::new(&key.tenant).map_err(bad_name)?,
             key: object_key,

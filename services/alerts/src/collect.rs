@@ -15,7 +15,8 @@ use crate::health::Health;
 const INTERVAL: Duration = Duration::from_secs(1);
 
 pub(crate) struct Collector {
-    pub(crate) workers: Workers,
+    /// All pools.
+    pub(crate) workers: [Workers; 2],
     pub(crate) poison: Arc<dyn PoisonSink>,
     pub(crate) health: Arc<Health>,
     pub(crate) metrics: AlertsMetrics,
@@ -35,7 +36,7 @@ impl Collector {
     }
 
     fn collect(&self, seen: &mut Stats, lost: &mut u64) {
-        let now = self.workers.stats();
+        let now = self.workers.iter().map(Workers::stats).fold(Stats::default(), Stats::plus);
         for (end, before, count) in [
             (WorkerEnd::Deadline, seen.stopped, now.stopped),
             (WorkerEnd::Memory, seen.out_of_memory, now.out_of_memory),

@@ -1,7 +1,8 @@
 //! The thread that owns the stage: batch in, alerts and positions out, in one transaction.
 //!
 //! Invariants: nothing is read before the control topic was; a batch is committed with what fired over
-//! every change of it, or not at all; when told to stop, the batch at hand is finished.
+//! every change of it, but for those that are late, or not at all; a late change is committed with what it
+//! fired; when told to stop, the batch at hand is finished, and what is late is left to whoever reads next.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -17,8 +18,9 @@ use tokio::runtime::Handle;
 use tracing::{error, info, warn};
 
 use crate::change::{Change, Poison};
-use crate::evaluate::{Evaluator, NoWorkers};
+use crate::evaluate::{Evaluated, Evaluator, NoWorkers};
 use crate::health::{Health, Part};
+use crate::late::Late;
 use crate::outputs::{Outputs, refused};
 use crate::repeats::Repeats;
 use crate::scripts::Scripts;
@@ -27,6 +29,12 @@ use crate::scripts::Scripts;
 const POLL_WAIT: Duration = Duration::from_millis(100);
 /// Between two looks at the lag.
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);
+/// How long a poll waits while changes are late: how soon it is seen that some are done, if nothing comes.
+const LATE_WAIT: Duration = Duration::from_millis(20);
+/// What is done of late changes goes along with a batch; if none comes for so long, by itself.
+const LATE_INTERVAL: Duration = Duration::from_millis(50);
+/// How long no batch is read while too much is late: well below what the group thinks of who does not poll.
+const ROOM_WAIT_MAX: Duration = Duration::from_secs(60);
 /// Before a batch that no process could evaluate is tried again.
 const RETRY_INTERVAL: Duration = Duration::from_millis(500);
 
@@ -44,7 +52,9 @@ pub(crate) struct Driver {
     /// What lies before the stage's positions.
     pub(crate) history: Box<dyn LogHistory>,
     pub(crate) repeats: Repeats,
-    pub(crate) evaluator: Evaluator,
+    pub(crate) evaluator: Arc<Evaluator>,
+    pub(crate) late: Late,
+    pub(crate) committed_at: Instant,
     pub(crate) model: Arc<Model>,
     pub(crate) scripts: Arc<Scripts>,
     pub(crate) poison: Arc<dyn PoisonSink>,
@@ -61,7 +71,9 @@ impl Driver {
     pub(crate) fn run(mut self) -> Result<(), StageError> {
         let mut was_revoked = false;
         while !self.stop.is_cancelled() {
-            let event = self.stage.poll(POLL_WAIT)?;
+            self.wait_for_room()?;
+            let is_late = self.late.waiting().1 > 0 || self.late.has_done();
+            let event = self.stage.poll(if is_late { LATE_WAIT } else { POLL_WAIT })?;
             let is_revoked = matches!(event, StageEvent::Revoked { .. });
             if is_revoked && !was_revoked {
                 self.metrics.rebalances.inc();
@@ -71,6 +83,7 @@ impl Driver {
                 StageEvent::Batch(batch) => self.batch(&batch)?,
                 other => self.note(other),
             }
+            self.commit_late()?;
             if Instant::now() >= self.look_at {
                 self.look_at = Instant::now() + LOOK_INTERVAL;
                 for (partition, lag) in self.stage.lag() {
@@ -87,25 +100,72 @@ impl Driver {
         let changes: Vec<Change> =
             batch.records().filter_map(|record| self.wanted(&record)).collect();
         self.metrics.records.add(batch.len() as u64);
-        let fired = match self.runtime.block_on(self.evaluator.run(&changes)) {
-            Ok(fired) => fired,
-            Err(NoWorkers) => {
-                self.metrics.batches.inc(BatchOutcome::Unavailable);
-                self.health.set_fault(Part::Workers, true);
-                error!("no process can run scripts; the changes are tried again");
-                let stop = self.stop.clone();
-                let wait =
-                    async move { tokio::time::timeout(RETRY_INTERVAL, stop.cancelled()).await };
-                // Either way: on.
-                let _ = self.runtime.block_on(wait);
-                return Ok(());
-            }
+        let Ok(evaluated) = self.evaluate(changes) else {
+            self.metrics.batches.inc(BatchOutcome::Unavailable);
+            self.health.set_fault(Part::Workers, true);
+            error!("no process can run scripts; the changes are tried again");
+            let stop = self.stop.clone();
+            let wait = async move { tokio::time::timeout(RETRY_INTERVAL, stop.cancelled()).await };
+            // Either way: on.
+            let _ = self.runtime.block_on(wait);
+            return Ok(());
         };
         self.health.set_fault(Part::Workers, false);
-        // Known, since a batch was handed out.
-        let topic_id = self.stage.topic_id().unwrap_or_default().to_owned();
-        let outputs = Outputs::new(&topic_id, &changes, fired);
-        self.commit(batch, outputs)
+        for segment in batch.segments() {
+            self.late.advance(segment.partition(), segment.to());
+        }
+        self.commit(batch, evaluated)
+    }
+
+    /// What is to be committed with a batch of these changes: what was late and is done by now, and what is
+    /// not late.
+    fn evaluate(&mut self, changes: Vec<Change>) -> Result<Vec<Evaluated>, NoWorkers> {
+        let Self { evaluator, late, runtime, metrics, .. } = self;
+        let quick = runtime.block_on(evaluator.quick(changes, |change| late.waits(change)))?;
+        late.look();
+        let mut all = late.take_done();
+        for (change, fired) in quick {
+            let fired = fired.filter(|_| !late.waits(&change));
+            if let Some(fired) = fired {
+                all.push(Evaluated { change, fired });
+                continue;
+            }
+            metrics.changes_late.inc();
+            if let Some(change) = late.put(change) {
+                let fired = runtime.block_on(evaluator.whole(&change))?;
+                all.push(Evaluated { change, fired });
+            }
+        }
+        Ok(all)
+    }
+
+    /// Commits what is done of late changes, if no batch has taken it along lately.
+    fn commit_late(&mut self) -> Result<(), StageError> {
+        self.late.look();
+        self.show_late();
+        if !self.late.has_done() || self.committed_at.elapsed() < LATE_INTERVAL {
+            return Ok(());
+        }
+        let Some(batch) = self.stage.empty_batch() else { return Ok(()) };
+        let done = self.late.take_done();
+        self.commit(&batch, done)
+    }
+
+    /// While too much is late, nothing is read.
+    fn wait_for_room(&mut self) -> Result<(), StageError> {
+        let until = Instant::now() + ROOM_WAIT_MAX;
+        while self.late.is_full() && !self.stop.is_cancelled() && Instant::now() < until {
+            self.late.wait(POLL_WAIT);
+            self.commit_late()?;
+        }
+        Ok(())
+    }
+
+    fn show_late(&self) {
+        let gauge = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
+        let (tenants, changes) = self.late.waiting();
+        self.metrics.late_tenants.set(gauge(tenants));
+        self.metrics.late_changes.set(gauge(changes));
     }
 
     /// Finds out what stands before the records of partitions that are new here; of the others, forgets what
@@ -113,7 +173,8 @@ impl Driver {
     fn read_back(&mut self, batch: &Batch) {
         let mut is_read = false;
         for segment in batch.segments() {
-            let (partition, next) = (segment.partition(), segment.from());
+            let partition = segment.partition();
+            let next = self.late.first(partition, segment.from());
             if self.repeats.knows(partition) {
                 self.repeats.go_on(partition, next);
                 continue;
@@ -132,9 +193,21 @@ impl Driver {
 
     /// The change, if a script wants it. Poison is counted and goes to quarantine, a repeat is counted.
     fn wanted(&mut self, record: &LogRecord<'_>) -> Option<Change> {
-        let Self { scripts, repeats, metrics, .. } = self;
+        if self.late.is_cut(record) {
+            self.metrics.gaps.inc(GapLabel::Truncated);
+            error!(
+                partition = record.partition.0,
+                offset = record.offset.0,
+                "the log was cut where changes had been evaluated; what stands there now is evaluated"
+            );
+        }
+        let Self { scripts, repeats, metrics, late, .. } = self;
         let triggered = |key: &RecordKey<'_>, header: &RecordHeader<'_>| {
-            if repeats.is_repeat(record, header) {
+            let is_repeat = repeats.is_repeat(record, header);
+            if !late.is_owed(record, &key.tenant) {
+                return Vec::new();
+            }
+            if is_repeat {
                 metrics.changes_repeated.inc();
                 return Vec::new();
             }
@@ -156,10 +229,14 @@ impl Driver {
         }
     }
 
-    fn commit(&mut self, batch: &Batch, mut outputs: Outputs<'_>) -> Result<(), StageError> {
+    fn commit(&mut self, batch: &Batch, evaluated: Vec<Evaluated>) -> Result<(), StageError> {
+        // Known, since a batch was handed out.
+        let mut outputs = Outputs::new(self.stage.topic_id().unwrap_or_default(), evaluated);
+        let marks = self.late.marks();
         loop {
             let began = Instant::now();
-            let done = self.stage.commit(batch, outputs.records());
+            let done = self.stage.commit_at(batch, outputs.records(), &marks);
+            self.committed_at = Instant::now();
             self.metrics.commit_seconds.observe(began.elapsed());
             let error = match done {
                 Ok(()) => {
@@ -198,7 +275,22 @@ impl Driver {
                 let (partition, offset, from) = (partition.0, next.0, from.as_str());
                 info!(partition, offset, from, "a partition is this replica's");
             }
+            StageEvent::Reading { partition, next, note } => {
+                let (number, offset) = (partition.0, next.0);
+                if let Err(error) = self.late.begin(partition, next, &note) {
+                    error!(
+                        partition = number,
+                        offset, error, "changes from here on may fire again"
+                    );
+                } else if !note.is_empty() {
+                    info!(
+                        partition = number,
+                        offset, note, "tenants are late: what else is done is passed over"
+                    );
+                }
+            }
             StageEvent::Revoked { partition, lost } => {
+                self.late.forget(partition);
                 self.mine.remove(&partition);
                 self.repeats.forget(partition);
                 self.metrics.lag_records.clear();

@@ -1,13 +1,18 @@
-//! Runs the scripts over the changes of a batch.
+//! Runs the scripts over changes.
 //!
-//! As many changes at a time as there are workers; what fired comes in the order of the changes, and of
-//! the scripts' codes within a change. A run has no effect but its result, so a batch that is handed out
-//! again is evaluated again, and harms nobody. For the same reason a run that takes long may be begun anew:
-//! all scripts of a change are run for a short time each first, so that those that mean harm do not add up.
+//! In step with the log ([`Evaluator::quick`]) each script has a short time, and the first that needs more
+//! ends it for its change, which is late then. A late change ([`Evaluator::whole`]) is evaluated by processes
+//! of its own: all scripts for a short time each first, so that those that mean harm do not add up, then
+//! each that has not ended. A run has no effect but its result, so it may be begun anew, and a batch that is
+//! handed out again is evaluated again, and harms nobody.
+//!
+//! What fires comes in the order of the changes, and of the scripts' codes within a change.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use futures_util::stream::{StreamExt as _, TryStreamExt as _};
+use parking_lot::Mutex;
 use tidewire_runtime::Clock;
 use tidewire_sandbox::Workers;
 use tidewire_script::{Event, Outcome, Script, ScriptError, ScriptErrorKind as Kind};
@@ -23,19 +28,26 @@ type Ran = Result<Outcome, ScriptError>;
 /// An alert that is to be written.
 #[derive(Debug)]
 pub(crate) struct Fired {
-    /// The change among those of the batch.
-    pub(crate) change: usize,
     pub(crate) script: Arc<Script>,
     pub(crate) message: String,
 }
 
-/// No process can run scripts now: the batch is to be tried again.
+/// A change whose scripts were run.
+#[derive(Debug)]
+pub(crate) struct Evaluated {
+    pub(crate) change: Change,
+    pub(crate) fired: Vec<Fired>,
+}
+
+/// No process can run scripts now: it is to be tried again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("no process can run scripts now")]
 pub(crate) struct NoWorkers;
 
 pub(crate) struct Evaluator {
     pub(crate) workers: Workers,
+    /// Processes for what takes long.
+    pub(crate) slow: Workers,
     /// Changes at a time.
     pub(crate) parallel: usize,
     pub(crate) scripts: Arc<Scripts>,
@@ -44,31 +56,65 @@ pub(crate) struct Evaluator {
 }
 
 impl Evaluator {
-    /// What fires over these changes.
-    pub(crate) async fn run(&self, changes: &[Change]) -> Result<Vec<Fired>, NoWorkers> {
-        futures_util::stream::iter(changes.iter().enumerate())
-            .map(|(index, change)| self.over(index, change))
-            .buffered(self.parallel.max(1))
-            .try_fold(Vec::new(), |mut all, fired| async move {
-                all.extend(fired);
-                Ok(all)
-            })
-            .await
+    /// What fires over these changes, in their order. `None`: a short time does not tell. A change that
+    /// `waits`, or stands behind one of its lane that has `None`, may have `None` without having been tried.
+    pub(crate) async fn quick(
+        &self,
+        changes: Vec<Change>,
+        waits: impl Fn(&Change) -> bool,
+    ) -> Result<Vec<(Change, Option<Vec<Fired>>)>, NoWorkers> {
+        let late = Mutex::new(HashSet::new());
+        let evaluate = async |change: Change| {
+            let fired = if waits(&change) || late.lock().contains(&change.lane()) {
+                None
+            } else {
+                self.quickly(&change).await?
+            };
+            if fired.is_none() {
+                late.lock().insert(change.lane());
+            }
+            Ok((change, fired))
+        };
+        let evaluated = futures_util::stream::iter(changes).map(evaluate);
+        evaluated.buffered(self.parallel.max(1)).try_collect().await
     }
 
-    async fn over(&self, index: usize, change: &Change) -> Result<Vec<Fired>, NoWorkers> {
+    async fn quickly(&self, change: &Change) -> Result<Option<Vec<Fired>>, NoWorkers> {
+        if self.scripts.are_long(&change.scripts).contains(&true) {
+            return Ok(None);
+        }
+        let began = self.clock.now();
+        let mut ran: Vec<(Arc<Script>, Ran)> = Vec::new();
+        for now in self.calls(change) {
+            let now = self.enabled(now);
+            let evaluated = self.workers.evaluate_up_to_limit(&change.event, &now, SHORT).await;
+            let evaluated = evaluated.map_err(|_| NoWorkers)?;
+            let (tried, _) = now.split_at(evaluated.results.len().min(now.len()));
+            self.metrics.runs.add(tried.len() as u64);
+            self.scripts.charge(tried, evaluated.cpu);
+            let is_limit = |result: &Ran| result.as_ref().is_err_and(|error| error.kind.is_limit());
+            if evaluated.results.iter().any(is_limit) {
+                return Ok(None);
+            }
+            ran.extend(now.into_iter().zip(evaluated.results));
+        }
+        // Only now: what is late is run again, and its faults are noted then.
+        let mut fired = Vec::new();
+        for (script, result) in ran {
+            if let Some(message) = self.judge(&script, result)? {
+                fired.push(Fired { script, message });
+            }
+        }
+        self.note_end(began);
+        Ok(Some(fired))
+    }
+
+    /// What fires over a change, however long it takes.
+    pub(crate) async fn whole(&self, change: &Change) -> Result<Vec<Fired>, NoWorkers> {
         let began = self.clock.now();
         let mut fired = Vec::new();
-        let mut rest = change.scripts.as_slice();
-        while !rest.is_empty() {
-            let (now, later) = rest.split_at(self.scripts.per_call(&change.tenant).min(rest.len()));
-            rest = later;
-            // One may have been disabled since the batch was read.
-            let enabled = |script: &&Arc<Script>| self.scripts.is_enabled(script);
-            let now: Vec<Arc<Script>> = now.iter().filter(enabled).cloned().collect();
-            if now.is_empty() {
-                continue;
-            }
+        for now in self.calls(change) {
+            let now = self.enabled(now);
             let results = self.first(&change.event, &now).await?;
             for (script, result) in now.into_iter().zip(results) {
                 let result = match result {
@@ -76,13 +122,34 @@ impl Evaluator {
                     None => self.alone(&change.event, &script).await?,
                 };
                 if let Some(message) = self.judge(&script, result)? {
-                    fired.push(Fired { change: index, script, message });
+                    fired.push(Fired { script, message });
                 }
             }
         }
+        self.note_end(began);
+        Ok(fired)
+    }
+
+    /// The scripts of a change, as they go into calls of a worker. How many go into one is decided anew
+    /// for each.
+    fn calls<'a>(&self, change: &'a Change) -> impl Iterator<Item = &'a [Arc<Script>]> {
+        let mut rest = change.scripts.as_slice();
+        std::iter::from_fn(move || {
+            let count = self.scripts.per_call(&change.tenant).min(rest.len());
+            let (now, later) = rest.split_at(count);
+            rest = later;
+            (!now.is_empty()).then_some(now)
+        })
+    }
+
+    /// One may have been disabled since the change was read.
+    fn enabled(&self, scripts: &[Arc<Script>]) -> Vec<Arc<Script>> {
+        scripts.iter().filter(|script| self.scripts.is_enabled(script)).cloned().collect()
+    }
+
+    fn note_end(&self, began: std::time::Instant) {
         self.metrics.changes.inc();
         self.metrics.evaluation_seconds.observe(self.clock.now().duration_since(began));
-        Ok(fired)
     }
 
     /// What each script comes to in a short run. `None`: a short run does not tell.
@@ -94,7 +161,7 @@ impl Evaluator {
         let are_long = self.scripts.are_long(scripts);
         let short = scripts.iter().zip(&are_long).filter(|(_, is_long)| !**is_long);
         let short: Vec<Arc<Script>> = short.map(|(script, _)| Arc::clone(script)).collect();
-        let evaluated = self.workers.evaluate_within(event, &short, SHORT).await;
+        let evaluated = self.slow.evaluate_within(event, &short, SHORT).await;
         let evaluated = evaluated.map_err(|_| NoWorkers)?;
         self.metrics.runs.add(short.len() as u64);
         self.scripts.charge(&short, evaluated.cpu);
@@ -113,10 +180,10 @@ impl Evaluator {
         let may_be_long = self.scripts.may_be_long(script);
         let one = std::slice::from_ref(script);
         let evaluated = if may_be_long {
-            self.workers.evaluate(event, one).await
+            self.slow.evaluate(event, one).await
         } else {
             // Once more: something on the machine may have held up the first.
-            self.workers.evaluate_within(event, one, SHORT).await
+            self.slow.evaluate_within(event, one, SHORT).await
         };
         let evaluated = evaluated.map_err(|_| NoWorkers)?;
         self.metrics.runs.inc();

@@ -3,7 +3,7 @@
 //! A member of a consumer group over the change topic. One thread ([`driver`]) owns the stage: it takes a
 //! batch, reads the changes that some script wants ([`change`]), has the scripts run in worker processes
 //! ([`evaluate`]), makes records of what fired ([`outputs`]), and commits them with the batch's positions
-//! in one transaction. Which scripts there are, and which are left out, is [`scripts`]; it follows the
+//! in one transaction. A tenant whose scripts take long waits by itself ([`late`]). Which scripts there are, and which are left out, is [`scripts`]; it follows the
 //! control topic ([`control`]) and writes back which ones were disabled ([`states`]).
 //!
 //! Invariants: a change is committed together with the alerts that it fired, or not at all; a script harms
@@ -19,6 +19,7 @@ mod evaluate;
 #[cfg(test)]
 mod fixtures;
 mod health;
+mod late;
 mod leash;
 mod options;
 mod outputs;

@@ -1,4 +1,4 @@
-//! What is written of a batch.
+//! What is written of evaluated changes.
 
 use std::sync::Arc;
 
@@ -10,23 +10,31 @@ use tidewire_telemetry::AlertsMetrics;
 use tracing::error;
 
 use crate::change::Change;
-use crate::evaluate::Fired;
+use crate::evaluate::{Evaluated, Fired};
 use crate::scripts::Scripts;
 
-/// The alerts of a batch, and their records.
-pub(crate) struct Outputs<'a> {
-    topic_id: &'a str,
-    changes: &'a [Change],
-    fired: Vec<Fired>,
+/// The alerts of some changes, and their records.
+pub(crate) struct Outputs {
+    topic_id: String,
+    changes: Vec<Change>,
+    /// With the place of the change among them.
+    fired: Vec<(usize, Fired)>,
     has_images: Vec<bool>,
     records: Vec<NewRecord>,
 }
 
-impl<'a> Outputs<'a> {
-    pub(crate) fn new(topic_id: &'a str, changes: &'a [Change], fired: Vec<Fired>) -> Self {
-        let records = fired.iter().filter_map(|one| record(topic_id, changes, one, true)).collect();
+impl Outputs {
+    pub(crate) fn new(topic_id: &str, evaluated: Vec<Evaluated>) -> Self {
+        let (mut changes, mut fired, mut records) = (Vec::new(), Vec::new(), Vec::new());
+        for Evaluated { change, fired: of_change } in evaluated {
+            for one in of_change {
+                records.push(record(topic_id, &change, &one, true));
+                fired.push((changes.len(), one));
+            }
+            changes.push(change);
+        }
         let has_images = vec![true; fired.len()];
-        Self { topic_id, changes, fired, has_images, records }
+        Self { topic_id: topic_id.to_owned(), changes, fired, has_images, records }
     }
 
     pub(crate) fn records(&self) -> &[NewRecord] {
@@ -42,13 +50,13 @@ impl<'a> Outputs<'a> {
         scripts: &Scripts,
         metrics: &AlertsMetrics,
     ) {
-        let Some(fired) = self.fired.get(output) else { return };
+        let Some((change, fired)) = self.fired.get(output) else { return };
         if *reason == WriteError::TooLarge
             && self.has_images.get(output) == Some(&true)
-            && let Some(smaller) = record(self.topic_id, self.changes, fired, false)
+            && let Some(change) = self.changes.get(*change)
             && let Some(place) = self.records.get_mut(output)
         {
-            *place = smaller;
+            *place = record(&self.topic_id, change, fired, false);
             if let Some(has_images) = self.has_images.get_mut(output) {
                 *has_images = false;
             }
@@ -73,13 +81,7 @@ pub(crate) fn refused(error: &StageError) -> Option<(usize, &WriteError)> {
     }
 }
 
-fn record(
-    topic_id: &str,
-    changes: &[Change],
-    fired: &Fired,
-    with_images: bool,
-) -> Option<NewRecord> {
-    let change = changes.get(fired.change)?;
+fn record(topic_id: &str, change: &Change, fired: &Fired, with_images: bool) -> NewRecord {
     let body = Some(&*change.event.body).filter(|_| with_images && change.has_images);
     let alert = AlertRecord {
         script: &fired.script,
@@ -93,11 +95,11 @@ fn record(
         changed_by: change.event.changed_by,
         body,
     };
-    Some(NewRecord {
+    NewRecord {
         key: Bytes::from(alert.key()),
         header: Some(Bytes::from(alert.header())),
         // Kafka says -1 where there is none.
         timestamp_ms: (change.time_ms >= 0).then_some(change.time_ms),
         payload: Some(Bytes::from(alert.value())),
-    })
+    }
 }

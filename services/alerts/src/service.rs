@@ -12,7 +12,7 @@ use tidewire_http::Site;
 use tidewire_log::{LogHistory, LogStage, LogWriter};
 use tidewire_model::Model;
 use tidewire_runtime::{Clock, Shutdown, Tasks};
-use tidewire_sandbox::Workers;
+use tidewire_sandbox::{WorkerOptions, Workers};
 use tidewire_script::Found;
 use tidewire_telemetry::{AlertsMetrics, CommonMetrics, Registry};
 use tokio::runtime::Handle;
@@ -22,6 +22,7 @@ use crate::control::{ControlTopic, Follower};
 use crate::driver::{Driver, PoisonSink};
 use crate::evaluate::Evaluator;
 use crate::health::{self, Health};
+use crate::late::Late;
 use crate::repeats::Repeats;
 use crate::scripts::{LastError, Scripts};
 use crate::{AlertsOptions, states};
@@ -82,8 +83,13 @@ impl Alerts {
     /// A worker or a thread that cannot be started.
     pub async fn start(parts: AlertsParts) -> anyhow::Result<Self> {
         let AlertsParts { options, model, control, input, poison, metrics, common, clock } = parts;
+        let slow_workers = (options.workers.workers / 2).max(1);
+        let of_slow_lane =
+            WorkerOptions { workers: slow_workers, yields: true, ..options.workers.clone() };
         let workers = Workers::start(options.workers.clone()).await;
         let workers = workers.context("script workers cannot be started")?;
+        let slow = Workers::start(of_slow_lane).await;
+        let slow = slow.context("script workers cannot be started")?;
         let health = Arc::new(Health::default());
         let scripts = Arc::new(Scripts::new(&options, metrics.clone(), clock.clone()));
         let (work, rest) = (Tasks::new(Shutdown::new()), Tasks::new(Shutdown::new()));
@@ -91,7 +97,7 @@ impl Alerts {
         let ControlTopic { reader, writer } = control;
         alerts.follow(reader, writer, &metrics)?;
         let collector = Collector {
-            workers: workers.clone(),
+            workers: [workers.clone(), slow.clone()],
             poison: Arc::clone(&poison),
             health: Arc::clone(&alerts.health),
             metrics: metrics.clone(),
@@ -100,6 +106,7 @@ impl Alerts {
         alerts.rest.spawn("collect", collector.run(alerts.rest.shutdown().clone()));
         let evaluator = Evaluator {
             workers,
+            slow,
             parallel: options.workers.workers,
             scripts: Arc::clone(&alerts.scripts),
             metrics: metrics.clone(),
@@ -149,12 +156,16 @@ impl Alerts {
             }
             let Input { stage, history } = input()?;
             health.set_reading();
-            let (mine, look_at) = (BTreeSet::new(), Instant::now());
+            let (mine, now) = (BTreeSet::new(), Instant::now());
+            let evaluator = Arc::new(evaluator);
+            let late = Late::new(Arc::clone(&evaluator), runtime.clone());
             let driver = Driver {
                 stage,
                 history,
                 repeats: Repeats::new(repeat_window),
                 evaluator,
+                late,
+                committed_at: now,
                 model,
                 scripts,
                 poison,
@@ -163,7 +174,7 @@ impl Alerts {
                 stop,
                 runtime,
                 mine,
-                look_at,
+                look_at: now,
             };
             driver.run().map_err(anyhow::Error::new)
         })?;

@@ -1,7 +1,8 @@
 //! Where each partition is read from.
 //!
 //! Every committed position carries, as its text, the id of the topic that it belongs to: the offsets of a
-//! topic that was deleted and created again are void, and are known to be.
+//! topic that was deleted and created again are void, and are known to be. Behind a blank stands the note of
+//! the stage's owner, if there is one.
 //!
 //! A group *begins* once: the member that has partition 0 resolves all partitions of the topic to numbers
 //! and commits them in one transaction; the others wait for that. So a crash before the first record moves
@@ -19,7 +20,7 @@ use tidewire_log::{GapReason, StageError, StartedFrom};
 use super::options::BeginAt;
 use super::{Stage, commit_to_embedded};
 
-/// Marks the text of a committed position as ours; the topic's id follows.
+/// Marks the text of a committed position as ours; the topic's id follows, then a blank and the note.
 const TEXT_PREFIX: &str = "tw1 ";
 
 /// The partition whose owner begins the group.
@@ -42,13 +43,15 @@ impl From<StageError> for NotYet {
 }
 
 /// Where one partition is read from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Start {
     /// What the group has committed; what lies between here and `at` is passed over.
     pub(super) committed: NextOffset,
     /// Where it is read from.
     pub(super) at: Position,
     pub(super) from: StartedFrom,
+    /// What the owner has to know of it.
+    pub(super) note: String,
     /// Why records before `at` may be missing.
     pub(super) gap: Option<GapReason>,
 }
@@ -61,12 +64,13 @@ pub(super) struct Starts {
 }
 
 /// What the group has committed for a partition, as far as it is worth anything.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 enum Entry {
     None,
     /// Of another life of the topic.
     Void,
-    At(Position, StartedFrom),
+    /// With the owner's note.
+    At(Position, StartedFrom, String),
 }
 
 impl Stage {
@@ -85,16 +89,15 @@ impl Stage {
         }
         let mut partitions = BTreeMap::new();
         for partition in self.mine.iter().copied() {
-            let (at, from) = match entries.get(&partition) {
-                Some(Entry::At(at, from)) => (*at, *from),
-                Some(Entry::Void) => (Position::at(NextOffset(0)), StartedFrom::Recreated),
-                None | Some(Entry::None) if known => {
-                    (Position::at(NextOffset(0)), StartedFrom::Recreated)
-                }
-                None | Some(Entry::None) => (Position::at(NextOffset(0)), StartedFrom::Added),
+            let first = |from| (Position::at(NextOffset(0)), from, String::new());
+            let (at, from, note) = match entries.remove(&partition) {
+                Some(Entry::At(at, from, note)) => (at, from, note),
+                Some(Entry::Void) => first(StartedFrom::Recreated),
+                None | Some(Entry::None) if known => first(StartedFrom::Recreated),
+                None | Some(Entry::None) => first(StartedFrom::Added),
             };
             let (low, high) = self.ask_marks(partition)?;
-            partitions.insert(partition, judge(at, from, low, high));
+            partitions.insert(partition, judge(at, from, note, low, high));
         }
         // After a reset error that the marks do not explain, the log was cut and has grown again.
         let explained = partitions.values().filter(|start| start.gap.is_some()).count();
@@ -128,13 +131,13 @@ impl Stage {
                     BeginAt::Earliest => low,
                 }
             };
-            entries.insert(partition, Entry::At(Position::at(at), from));
+            entries.insert(partition, Entry::At(Position::at(at), from, String::new()));
         }
         if self.ask_topic_id()? != id {
             return Err(NotYet::Fault("the topic is being created anew".to_owned()));
         }
         let positions = entries.iter().filter_map(|(partition, entry)| match entry {
-            Entry::At(at, _) => Some((*partition, *at)),
+            Entry::At(at, ..) => Some((*partition, *at, "")),
             _ => None,
         });
         let offsets = offsets(&self.options.input, id, positions)?;
@@ -163,14 +166,16 @@ impl Stage {
             let partition = Partition(element.partition());
             let committed = tidewire_topic_id::committed(&list, topic, partition.0);
             let entry = committed.map_or(Entry::None, |committed| {
-                let text = committed.metadata.strip_prefix(TEXT_PREFIX.as_bytes());
+                let text = String::from_utf8_lossy(&committed.metadata);
                 // A position without our text was set by hand, for the topic that is there.
-                if text.is_some_and(|of| of != id.as_bytes()) {
+                let ours = text.strip_prefix(TEXT_PREFIX).unwrap_or(id);
+                let (of, note) = ours.split_once(' ').unwrap_or((ours, ""));
+                if of != id {
                     return Entry::Void;
                 }
                 let next = NextOffset(committed.next);
                 let epoch = LeaderEpoch(committed.leader_epoch);
-                Entry::At(Position { next, epoch }, StartedFrom::Committed)
+                Entry::At(Position { next, epoch }, StartedFrom::Committed, note.to_owned())
             });
             entries.insert(partition, entry);
         }
@@ -227,26 +232,33 @@ fn fault(what: &str) -> impl FnOnce(RdError) -> NotYet + '_ {
     move |error| NotYet::Fault(format!("{what}: {error}"))
 }
 
-/// The positions as they are committed.
-pub(super) fn offsets(
+/// The positions as they are committed, each with a note.
+pub(super) fn offsets<'a>(
     topic: &str,
     id: &str,
-    positions: impl Iterator<Item = (Partition, Position)>,
+    positions: impl Iterator<Item = (Partition, Position, &'a str)>,
 ) -> Result<TopicPartitionList, StageError> {
     let mut list = TopicPartitionList::new();
-    for (partition, at) in positions {
+    for (partition, at, note) in positions {
         let (next, epoch) = (at.next.0, at.epoch.0);
         tidewire_topic_id::add_partition(&mut list, topic, partition.0, next, epoch)
             .map_err(|code| StageError::Aborted(format!("offset {next}: {code}")))?;
         if let Some(mut element) = list.find_partition(topic, partition.0) {
-            element.set_metadata(format!("{TEXT_PREFIX}{id}"));
+            let blank = if note.is_empty() { "" } else { " " };
+            element.set_metadata(format!("{TEXT_PREFIX}{id}{blank}{note}"));
         }
     }
     Ok(list)
 }
 
 /// Where a partition is read from, given what is kept of it.
-fn judge(at: Position, from: StartedFrom, low: NextOffset, high: NextOffset) -> Start {
+fn judge(
+    at: Position,
+    from: StartedFrom,
+    note: String,
+    low: NextOffset,
+    high: NextOffset,
+) -> Start {
     let committed = at.next;
     let (at, gap) = if committed < low {
         (Position::at(low), Some(GapReason::Retention))
@@ -256,7 +268,7 @@ fn judge(at: Position, from: StartedFrom, low: NextOffset, high: NextOffset) -> 
         (at, None)
     };
     // What was cut off is not passed over.
-    Start { committed: committed.min(at.next), at, from, gap }
+    Start { committed: committed.min(at.next), at, from, note, gap }
 }
 
 #[cfg(test)]
@@ -269,6 +281,7 @@ mod tests {
             let start = judge(
                 Position { next: NextOffset(committed), epoch: LeaderEpoch(3) },
                 StartedFrom::Committed,
+                String::new(),
                 NextOffset(low),
                 NextOffset(high),
             );
@@ -286,10 +299,13 @@ mod tests {
     #[test]
     fn committed_positions_carry_the_topics_id() {
         let at = Position { next: NextOffset(7), epoch: LeaderEpoch(2) };
-        let list = offsets("t", "an-id", [(Partition(3), at)].into_iter()).ok().unwrap();
+        let positions = [(Partition(3), at, ""), (Partition(4), at, "a note")];
+        let list = offsets("t", "an-id", positions.into_iter()).ok().unwrap();
         let committed = tidewire_topic_id::committed(&list, "t", 3).unwrap();
         assert_eq!((committed.next, committed.leader_epoch), (7, 2));
         assert_eq!(committed.metadata, b"tw1 an-id");
-        assert_eq!(tidewire_topic_id::committed(&list, "t", 4), None);
+        let committed = tidewire_topic_id::committed(&list, "t", 4).unwrap();
+        assert_eq!(committed.metadata, b"tw1 an-id a note");
+        assert_eq!(tidewire_topic_id::committed(&list, "t", 5), None);
     }
 }

@@ -167,14 +167,17 @@ pub(crate) struct Copier {
 }
 
 pub(crate) fn copies(batch: &Batch) -> Vec<NewRecord> {
-    let copy = |payload: &[u8]| NewRecord {
+    batch.records().map(|record| copy(record.payload.unwrap())).collect()
+}
+
+pub(crate) fn copy(payload: &[u8]) -> NewRecord {
+    NewRecord {
         key: Bytes::copy_from_slice(payload),
         header: None,
         // An old one would be out of retention at once.
         timestamp_ms: None,
         payload: Some(Bytes::copy_from_slice(payload)),
-    };
-    batch.records().map(|record| copy(record.payload.unwrap())).collect()
+    }
 }
 
 impl Copier {

@@ -5,14 +5,15 @@ use std::time::Instant;
 use rdkafka::admin::NewPartitions;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
+use tidewire_event::{NextOffset, Partition, Position};
 use tidewire_kafka::BeginAt;
 use tidewire_log::{
-    GapReason, LogStage, NewRecord, StageError, StageEvent, StartedFrom, WriteError,
+    GapReason, LogStage, Mark, NewRecord, StageError, StageEvent, StartedFrom, WriteError,
 };
 use tidewire_testkit::kafka::Kafka;
 
 use crate::harness::{Cluster, DEADLINE};
-use crate::shop::{Copier, Shop, copies};
+use crate::shop::{Copier, Shop, copies, copy};
 
 fn texts(prefix: &str, count: usize) -> impl Iterator<Item = String> + use<> {
     let prefix = prefix.to_owned();
@@ -392,5 +393,77 @@ async fn an_output_that_cannot_be_written_is_named() {
         outputs[1] = good;
         copier.stage.commit(&batch, &outputs).unwrap();
         shop.assert_once(texts("a", 3));
+    }
+}
+
+/// Next offset and note of every place that reading began at.
+fn readings(copier: &Copier) -> Vec<(i64, String)> {
+    let told = |event: &StageEvent| match event {
+        StageEvent::Reading { next, note, .. } => Some((next.0, note.clone())),
+        _ => None,
+    };
+    copier.events.iter().filter_map(told).collect()
+}
+
+/// Copies the records up to an offset that are wanted; `mark` says where the group is moved to each time.
+fn copy_some(
+    copier: &mut Copier,
+    to: i64,
+    is_wanted: impl Fn(i64) -> bool,
+    mark: impl Fn(i64) -> Option<Mark>,
+) {
+    loop {
+        let batch = copier.batch();
+        let all = batch.records().zip(copies(&batch));
+        let wanted = all.filter(|(record, _)| is_wanted(record.offset.0)).map(|(_, copy)| copy);
+        let [segment] = batch.segments() else { panic!("{batch:?}") };
+        let end = segment.to().next.0;
+        let marks: Vec<Mark> = mark(end).into_iter().collect();
+        let committed = copier.stage.commit_at(&batch, &wanted.collect::<Vec<_>>(), &marks);
+        assert_eq!(committed, Ok(()));
+        if end >= to {
+            return;
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_mark_and_its_note_are_committed_with_the_outputs() {
+    for shop in Shop::all("marked", 1).await {
+        let mark = |next: i64, note: String| Mark {
+            partition: Partition(0),
+            at: Position::at(NextOffset(next)),
+            note,
+        };
+        shop.write(0, texts("a", 6));
+        let mut copier = shop.stage();
+        // Of what is read those at even offsets are done.
+        let even = |offset: i64| offset % 2 == 0;
+        copy_some(&mut copier, 6, even, |end| Some(mark(1, format!("{end}:0 a%20b@1:0"))));
+        // Reading goes on behind it; what is given up is read anew from the mark.
+        let given_up = copier.stage.empty_batch().unwrap();
+        assert_eq!(copier.stage.empty_batch().map(|batch| batch.serial()), None);
+        let noted = (1, "6:0 a%20b@1:0".to_owned());
+        assert!(!readings(&copier).contains(&noted));
+        copy_some(&mut copier, 6, |at| at == 1, |_| Some(mark(3, "6:0 a%20b@3:0".to_owned())));
+        assert_eq!(readings(&copier).last(), Some(&noted));
+        assert_eq!(copier.stage.commit(&given_up, &[]), Err(StageError::Stale));
+        drop(copier);
+
+        let mut copier = shop.stage();
+        copy_some(&mut copier, 6, |at| at == 3, |_| Some(mark(5, "6:0 a%20b@5:0".to_owned())));
+        assert_eq!(readings(&copier), [(3, "6:0 a%20b@3:0".to_owned())]);
+        drop(copier);
+        let mut copier = shop.stage();
+        // Nothing yet, and then by itself.
+        copy_some(&mut copier, 6, |_| false, |_| Some(mark(5, "6:0 a%20b@5:0".to_owned())));
+        let empty = copier.stage.empty_batch().unwrap();
+        copier.stage.commit_at(&empty, &[copy(b"a-5")], &[mark(6, String::new())]).unwrap();
+        drop(copier);
+        shop.write(0, texts("b", 1));
+        let mut copier = shop.stage();
+        copier.until(|copier| copier.copied == 1);
+        assert_eq!(readings(&copier), [(6, String::new())]);
+        shop.assert_once(texts("a", 6).chain(texts("b", 1)));
     }
 }

@@ -38,7 +38,10 @@ fn a_batch_is_handed_out_until_it_is_committed() {
     let (events, first) = next(&mut stage);
     assert!(matches!(
         events[..],
-        [StageEvent::Assigned { next: NextOffset(0), from: StartedFrom::Beginning, .. }]
+        [
+            StageEvent::Assigned { next: NextOffset(0), from: StartedFrom::Beginning, .. },
+            StageEvent::Reading { next: NextOffset(0), .. }
+        ]
     ));
     let (_, again) = next(&mut stage);
     assert_eq!((first.len(), again.len()), (2, 2));
@@ -108,4 +111,42 @@ fn limits_hold_and_holes_and_losses_are_passed() {
     };
     assert!(events.iter().any(gap));
     assert_eq!(texts(&copies(&batch)), ["e"]);
+}
+
+#[test]
+fn a_mark_says_where_reading_begins_anew() {
+    let log = MemoryLog::new(1);
+    let mut stage = log.stage(BatchLimits::default());
+    for text in ["a", "b", "c"] {
+        log.write(Partition(0), record(text)).unwrap();
+    }
+    let mark = |next: i64, note: &str| Mark {
+        partition: Partition(0),
+        at: Position::at(NextOffset(next)),
+        note: note.to_owned(),
+    };
+    let (_, batch) = next(&mut stage);
+    assert_eq!(stage.empty_batch().map(|batch| batch.serial()), None, "one is handed out");
+    stage.commit_at(&batch, &[record("x")], &[mark(1, "a is done")]).unwrap();
+    // Reading goes on all the same.
+    log.write(Partition(0), record("d")).unwrap();
+    let (_, batch) = next(&mut stage);
+    assert_eq!(texts(&copies(&batch)), ["d"]);
+    stage.commit_at(&batch, &[], &[mark(1, "a and d are done")]).unwrap();
+    drop(stage);
+
+    let mut stage = log.stage(BatchLimits::default());
+    let (events, batch) = next(&mut stage);
+    let note = events.iter().find_map(|event| match event {
+        StageEvent::Reading { next, note, .. } => Some((next.0, note.as_str())),
+        _ => None,
+    });
+    assert_eq!(note, Some((1, "a and d are done")));
+    assert_eq!(texts(&copies(&batch)), ["b", "c", "d"]);
+    stage.commit(&batch, &[]).unwrap();
+    let empty = stage.empty_batch().unwrap();
+    assert!(empty.is_empty());
+    stage.commit_at(&empty, &[record("y")], &[mark(4, "")]).unwrap();
+    assert_eq!(texts(&log.outputs()), ["x", "y"]);
+    assert_eq!(log.committed(Partition(0)), Some(NextOffset(4)));
 }

@@ -117,6 +117,9 @@ metrics! {
         records: Counter = "tidewire_alerts_records_total", "Records of the change topic read; those that come again count again.";
         changes: Counter = "tidewire_alerts_changes_total", "Changes over which scripts were run.";
         changes_repeated: Counter = "tidewire_alerts_changes_repeated_total", "Changes published again, over which no script was run.";
+        changes_late: Counter = "tidewire_alerts_changes_late_total", "Changes whose scripts take long: their tenant waits for them, nobody else does.";
+        late_changes: Gauge = "tidewire_alerts_late_changes", "Late changes that wait for their scripts now.";
+        late_tenants: Gauge = "tidewire_alerts_late_tenants", "Tenants with late changes now, once for each partition.";
         read_back_failed: Counter = "tidewire_alerts_read_back_failed_total", "Partitions that were begun without knowing the changes before: one published again may have fired again.";
         runs: Counter = "tidewire_alerts_runs_total", "Runs of scripts.";
         fired: Counter = "tidewire_alerts_fired_total", "Alerts that are committed.";
