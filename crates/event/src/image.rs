@@ -297,7 +297,22 @@ impl<'a> Node<'a> {
     /// that is not an object.
     #[must_use]
     pub fn get(self, name: &str) -> Option<Node<'a>> {
-        self.members().filter(|(member, _)| member.is(name)).last().map(|(_, value)| value)
+        let document = self.document;
+        let mut found = None;
+        let Elements { mut at, end, .. } = self.children(NodeKind::Object);
+        // Not by way of `members`: most of what a script or a field list costs is spent here.
+        while at < end {
+            let (member, index) = (document.entry(at)?, at + 1);
+            let may_be = member.escaped || (member.end - member.start) as usize == name.len() + 2;
+            if may_be {
+                let member = Name { quoted: document.span(member), escaped: member.escaped };
+                if member.is(name) {
+                    found = Some(Node { document, index });
+                }
+            }
+            at = document.entry(index)?.next;
+        }
+        found
     }
 
     /// The members of an object in the order of the text; nothing on another value.
@@ -325,6 +340,12 @@ impl<'a> Node<'a> {
     #[must_use]
     pub fn as_str(self) -> Option<Cow<'a, str>> {
         self.name().and_then(Name::text)
+    }
+
+    /// Whether it is a string with this (decoded) text.
+    #[must_use]
+    pub fn is_text(self, text: &str) -> bool {
+        self.name().is_some_and(|name| name.is(text))
     }
 
     /// The value as a key: a plain integer below 2^53, or a string. `None` where it is not of the kind.

@@ -3,21 +3,26 @@
 #[cfg(test)]
 mod tests;
 
-use std::cell::RefCell;
+use std::cell::{OnceCell, RefCell};
 use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use rhai::{AST, Caches, Dynamic, Engine, EvalAltResult, Map, Position, Scope};
+use rhai::{
+    AST, Array, Caches, Dynamic, Engine, EvalAltResult, FuncRegistration, Map, Position, Scope,
+};
+use tidewire_event::image::Node;
 use tidewire_script::{
     Event, Fields, Outcome, RESULTS_MAX, References, ScriptError, ScriptErrorKind as Kind,
 };
 
+use crate::budget::Budget;
 use crate::errors::{self, at};
+use crate::named::{self, Named};
 use crate::object::{Image, NameId, Object};
-use crate::setup::{self, Budget, Clock};
-use crate::{ScriptLimits, helpers, named, value};
+use crate::path::{FieldPath, Name, PathsInForce};
+use crate::{ScriptLimits, helpers, setup, value};
 
 /// The variables of a script, as they are named in its source.
 pub(crate) const CURRENT: &str = "dlpObject";
@@ -27,6 +32,7 @@ const EVENT_TYPE: &str = "eventType";
 const OBJECT_TYPE: &str = "objectType";
 const RESULTS: &str = "mapResultsForMessage";
 const MESSAGES: &str = "mapMessageFromServer";
+const VARIABLES: [&str; 7] = [RESULTS, MESSAGES, OBJECT_TYPE, EVENT_TYPE, USER, BEFORE, CURRENT];
 /// The entry of the message map that is the message.
 const MESSAGE: &str = "MSG";
 
@@ -34,10 +40,9 @@ const MESSAGE: &str = "MSG";
 pub struct RhaiEngine {
     engine: Engine,
     limits: ScriptLimits,
-    clock: Clock,
     budget: Rc<Budget>,
-    /// The variables of every script, without values.
-    template: Scope<'static>,
+    /// The paths of the script that runs, for functions that take one.
+    paths: PathsInForce,
     /// The names of fields that have a getter.
     names: HashMap<String, NameId>,
 }
@@ -46,6 +51,10 @@ pub struct RhaiEngine {
 pub struct Compiled {
     ast: AST,
     fields: Fields,
+    /// The paths that stand in it as texts.
+    paths: Rc<[FieldPath]>,
+    /// The documented variables that it names.
+    variables: Vec<&'static str>,
     /// Where the last statement stands, for a script that returns no boolean.
     end: Position,
     /// The functions that its names and operators have turned out to mean. Its own: another script may have
@@ -53,39 +62,72 @@ pub struct Compiled {
     caches: RefCell<Caches>,
 }
 
-/// An event whose objects scripts can look at.
+/// An event whose objects scripts can look at. What no script names is not made.
 pub struct Opened {
-    scope: Scope<'static>,
+    event: Event,
+    image: Rc<Image>,
+    user: OnceCell<Rc<Image>>,
+    references: Rc<dyn References>,
+}
+
+impl Opened {
+    /// The value that a documented variable begins with.
+    fn variable(&self, name: &str) -> Dynamic {
+        let object = |node: Option<Node<'_>>| {
+            node.map_or(Dynamic::UNIT, |node| {
+                Dynamic::from(Object::new(Rc::clone(&self.image), node.place()))
+            })
+        };
+        match name {
+            CURRENT => object(self.event.current()),
+            BEFORE => object(self.event.before()),
+            USER => self.event.changed_by.map_or(Dynamic::UNIT, |key| {
+                let make = || Image::of_user(key, Rc::clone(&self.references));
+                Dynamic::from(Object::new(Rc::clone(self.user.get_or_init(make)), 0))
+            }),
+            EVENT_TYPE => self.event.operation.as_str().into(),
+            OBJECT_TYPE => self.event.object_type.as_str().into(),
+            _ => Dynamic::UNIT,
+        }
+    }
 }
 
 impl RhaiEngine {
     /// Makes an engine. `clock` tells how much CPU time was used, since any moment.
     #[must_use]
     pub fn new(limits: ScriptLimits, clock: Rc<dyn Fn() -> Duration>) -> Self {
-        let budget = Rc::new(Budget::default());
-        budget.cpu_max.set(limits.cpu_max);
-        let engine = setup::engine(&limits, Rc::clone(&clock), Rc::clone(&budget));
-        let mut template = Scope::new();
-        for name in [CURRENT, BEFORE, USER, EVENT_TYPE, OBJECT_TYPE] {
-            template.push_dynamic(name, Dynamic::UNIT);
-        }
-        template.push(RESULTS, Map::new()).push(MESSAGES, Map::new());
-        Self { engine, limits, clock, budget, template, names: HashMap::new() }
+        let budget = Rc::new(Budget::new(&limits, clock));
+        let paths = PathsInForce::default();
+        let engine = setup::engine(&limits, &budget, &paths);
+        Self { engine, limits, budget, paths, names: HashMap::new() }
     }
 
     /// Gives a field of this name a getter: on objects its value, on null null.
-    fn know(&mut self, name: &str) {
-        if self.names.contains_key(name) {
-            return;
+    fn know(&mut self, name: &str) -> NameId {
+        if let Some(id) = self.names.get(name) {
+            return *id;
         }
         let id = NameId::try_from(self.names.len()).unwrap_or(NameId::MAX);
         self.names.insert(name.to_owned(), id);
         let own: Rc<str> = Rc::from(name);
         self.engine.register_get(name, move |object: &mut Object| object.member(id, &own));
+        // After a method on a list Rhai tries to put the list back, and the object of the list, and so on. It
+        // takes no for an answer, and without these words it makes a longer text each time.
+        let list = |_: &mut Object, _: Array| Err::<(), _>(read_only());
+        let object = |_: &mut Object, _: Object| Err::<(), _>(read_only());
+        let setter = || FuncRegistration::new_setter(name).with_purity(true);
+        setter().register_into_engine(&mut self.engine, list);
+        setter().register_into_engine(&mut self.engine, object);
         // What may be asked of nothing has its answer already.
         if !helpers::OF_NULL.contains(&name) {
             self.engine.register_get(name, |_: &mut ()| ());
         }
+        id
+    }
+
+    fn field_path(&mut self, text: &str) -> FieldPath {
+        let mut name = |text: &str| Name { id: self.know(text), text: text.into() };
+        FieldPath { text: text.into(), names: text.split('.').map(&mut name).collect() }
     }
 
     /// As `Engine::eval_ast_with_scope`, with what was found out in the runs before: to find the functions
@@ -99,35 +141,47 @@ impl RhaiEngine {
         self.engine.eval_statements_raw(&mut global, caches, scope, statements)
     }
 
-    fn outcome(&self, scope: &Scope<'_>, end: Position) -> Result<Outcome, ScriptError> {
-        let wrong = |reason: String| at(ScriptError::new(Kind::Type, reason), end);
-        let map = |name: &str| {
-            let value = scope.get(name).map(Dynamic::flatten_clone).unwrap_or_default();
-            value.try_cast::<Map>().ok_or_else(|| wrong(format!("{name} is no map any more")))
+    fn outcome(&self, script: &Compiled, scope: &Scope<'_>) -> Result<Outcome, ScriptError> {
+        let wrong = |reason: String| at(ScriptError::new(Kind::Type, reason), script.end);
+        let what = |value: &Dynamic| {
+            errors::type_name(self.engine.map_type_name(value.type_name())).to_owned()
         };
-        let results = map(RESULTS)?;
-        if results.len() > RESULTS_MAX {
-            return Err(wrong(format!("{RESULTS} has more than {RESULTS_MAX} entries")));
+        let mut outcome = Outcome { fired: true, ..Outcome::default() };
+        let is_map = |name: &&&str| matches!(**name, RESULTS | MESSAGES);
+        for name in script.variables.iter().filter(is_map) {
+            let map = scope.get(name).and_then(Dynamic::read_lock::<Map>);
+            let map = map.ok_or_else(|| wrong(format!("{name} is no map any more")))?;
+            if *name == MESSAGES {
+                let text = |value| {
+                    value::text(value).ok_or_else(|| {
+                        let what = what(value);
+                        wrong(format!("{name}[\"{MESSAGE}\"] is {what}, expected a text"))
+                    })
+                };
+                outcome.message = map.get(MESSAGE).map(text).transpose()?;
+                continue;
+            }
+            if map.len() > RESULTS_MAX {
+                return Err(wrong(format!("{name} has more than {RESULTS_MAX} entries")));
+            }
+            outcome.results.reserve(map.len());
+            for (slot, value) in map.iter() {
+                let text = value::text(value).ok_or_else(|| {
+                    let what = what(value);
+                    wrong(format!(
+                        "{name}[\"{slot}\"] is {what}, which has no text: name one of its fields"
+                    ))
+                })?;
+                outcome.results.push((slot.as_str().to_owned(), text));
+            }
         }
-        let mut texts = Vec::with_capacity(results.len());
-        for (name, value) in results {
-            let text = value::text(&value).ok_or_else(|| {
-                let what = errors::type_name(self.engine.map_type_name(value.type_name()));
-                wrong(format!(
-                    "{RESULTS}[\"{name}\"] is {what}, which has no text: name one of its fields"
-                ))
-            })?;
-            texts.push((name.to_string(), text));
-        }
-        let message = match map(MESSAGES)?.get(MESSAGE) {
-            None => None,
-            Some(value) => Some(value::text(value).ok_or_else(|| {
-                let what = errors::type_name(self.engine.map_type_name(value.type_name()));
-                wrong(format!("{MESSAGES}[\"{MESSAGE}\"] is {what}, expected a text"))
-            })?),
-        };
-        Ok(Outcome { fired: true, results: texts, message })
+        Ok(outcome)
     }
+}
+
+/// What comes of a change to an object.
+fn read_only() -> Box<EvalAltResult> {
+    EvalAltResult::ErrorDotExpr("an object cannot be changed".to_owned(), Position::NONE).into()
 }
 
 impl tidewire_script::Engine for RhaiEngine {
@@ -135,11 +189,16 @@ impl tidewire_script::Engine for RhaiEngine {
     type Opened = Opened;
 
     fn compile(&mut self, source: &str) -> Result<Compiled, ScriptError> {
-        let ast = self
-            .engine
-            .compile_with_scope(&self.template, source)
-            .map_err(|e| errors::of_parsing(&e))?;
-        let (fields, names) = named::find(&ast);
+        // A name cannot be written in two ways, so those that it names stand in it as they are.
+        let is_named = |name: &&str| source.contains(*name);
+        let variables: Vec<_> = VARIABLES.into_iter().filter(is_named).collect();
+        let mut scope = Scope::new();
+        for name in &variables {
+            scope.push_dynamic(*name, Dynamic::UNIT);
+        }
+        let ast =
+            self.engine.compile_with_scope(&scope, source).map_err(|e| errors::of_parsing(&e))?;
+        let Named { fields, names, paths } = named::find(&ast)?;
         if names.len() > self.limits.names_max {
             let reason = format!("the script names more than {} fields", self.limits.names_max);
             return Err(ScriptError::new(Kind::Size, reason));
@@ -147,8 +206,10 @@ impl tidewire_script::Engine for RhaiEngine {
         for name in &names {
             self.know(name);
         }
+        let paths = paths.iter().map(|path| self.field_path(path)).collect();
         let end = ast.statements().last().map_or(Position::NONE, rhai::Stmt::position);
-        Ok(Compiled { ast, fields, end, caches: RefCell::default() })
+        let caches = RefCell::default();
+        Ok(Compiled { ast, fields, paths, variables, end, caches })
     }
 
     fn fields<'s>(&self, script: &'s Compiled) -> &'s Fields {
@@ -157,42 +218,33 @@ impl tidewire_script::Engine for RhaiEngine {
 
     fn limit_cpu(&mut self, cpu_max: Option<Duration>) {
         let all = self.limits.cpu_max;
-        self.budget.begin(cpu_max.map_or(all, |max| max.min(all)), (self.clock)());
+        self.budget.begin(cpu_max.map_or(all, |max| max.min(all)));
     }
 
     fn open(&self, event: &Event, references: &Rc<dyn References>) -> Opened {
-        let image = Image::of_event(Arc::clone(&event.body), Rc::clone(references));
-        let object = |node: Option<tidewire_event::image::Node<'_>>| {
-            node.map_or(Dynamic::UNIT, |node| {
-                Dynamic::from(Object::new(Rc::clone(&image), node.place()))
-            })
-        };
-        let user = event.changed_by.map_or(Dynamic::UNIT, |key| {
-            Dynamic::from(Object::new(Image::of_user(key, Rc::clone(references)), 0))
-        });
-        let mut scope = self.template.clone();
-        for (name, value) in [
-            (CURRENT, object(event.current())),
-            (BEFORE, object(event.before())),
-            (USER, user),
-            (EVENT_TYPE, event.operation.as_str().into()),
-            (OBJECT_TYPE, event.object_type.as_str().into()),
-        ] {
-            if let Some(place) = scope.get_mut(name) {
-                *place = value.into_read_only();
-            }
+        Opened {
+            event: event.clone(),
+            image: Image::of_event(Arc::clone(&event.body), Rc::clone(references)),
+            user: OnceCell::new(),
+            references: Rc::clone(references),
         }
-        Opened { scope }
     }
 
     fn evaluate(&self, script: &Compiled, opened: &Opened) -> Result<Outcome, ScriptError> {
         // A scope of its own: what a script does to its variables is nobody else's business.
-        let mut scope = opened.scope.clone();
+        let mut scope = Scope::new();
+        for name in &script.variables {
+            match *name {
+                RESULTS | MESSAGES => scope.push(*name, Map::new()),
+                name => scope.push_constant_dynamic(name, opened.variable(name)),
+            };
+        }
         self.budget.begin_run();
+        self.paths.set(&script.paths);
         let returned =
             self.run(script, &mut scope).map_err(|e| errors::of_run(&self.engine, &e))?;
         match returned.as_bool() {
-            Ok(true) => self.outcome(&scope, script.end),
+            Ok(true) => self.outcome(script, &scope),
             Ok(false) => Ok(Outcome::default()),
             Err(type_name) => {
                 let what = errors::type_name(self.engine.map_type_name(type_name));

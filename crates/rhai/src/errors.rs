@@ -3,8 +3,11 @@
 use rhai::{Engine, EvalAltResult as Run, ParseError, ParseErrorType, Position};
 use tidewire_script::{ScriptError, ScriptErrorKind as Kind};
 
+use crate::budget::Limit;
+
 /// Most characters of a reason.
 const REASON_CHARS_MAX: usize = 300;
+const TOO_MANY_OPERATIONS: &str = "too many operations";
 
 /// The same error at a place, if it has one.
 pub(crate) fn at(error: ScriptError, position: Position) -> ScriptError {
@@ -44,8 +47,11 @@ pub(crate) fn of_run(engine: &Engine, error: &Run) -> ScriptError {
 
 fn describe(engine: &Engine, error: &Run) -> (Kind, String) {
     match error {
-        Run::ErrorTooManyOperations(_) => (Kind::Operations, "too many operations".to_owned()),
-        Run::ErrorTerminated(..) => (Kind::Deadline, "it took too long".to_owned()),
+        Run::ErrorTooManyOperations(_) => (Kind::Operations, TOO_MANY_OPERATIONS.to_owned()),
+        Run::ErrorTerminated(token, _) => match Limit::of_token(token) {
+            Some(Limit::Operations) => (Kind::Operations, TOO_MANY_OPERATIONS.to_owned()),
+            _ => (Kind::Deadline, "it took too long".to_owned()),
+        },
         Run::ErrorStackOverflow(_) => (Kind::Size, "calls are nested too deep".to_owned()),
         Run::ErrorTooManyVariables(_) => (Kind::Size, "too many variables".to_owned()),
         Run::ErrorDataTooLarge(what, _) => (Kind::Size, format!("too large: {what}")),

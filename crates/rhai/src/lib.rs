@@ -13,12 +13,14 @@
 //! complete; numbers of an object are decimals, so money is exact and `/` never cuts; null in a
 //! calculation gives null, and a comparison with null is false.
 
+mod budget;
 mod engine;
 mod errors;
 mod helpers;
 mod limits;
 mod named;
 mod object;
+mod path;
 mod setup;
 mod value;
 

@@ -11,7 +11,11 @@ use tidewire_event::image::{Body, BodyLimits, Document, Node, NodeKind};
 use tidewire_event::percent_decode;
 use tidewire_script::References;
 
+use crate::path::Name;
 use crate::value::convert;
+
+/// So many fields are soonest found one after the other; most scripts look at fewer.
+const FEW: usize = 8;
 
 /// The number of a name of a field, given once for all scripts of an engine.
 pub(crate) type NameId = u32;
@@ -26,11 +30,43 @@ enum Source {
     },
 }
 
+/// A field that a script has looked at.
+enum Seen {
+    Value(Dynamic),
+    /// An object, or an array with objects: as soon made again from its place as cloned.
+    Place(u32),
+}
+
+/// What was looked at, by place and name.
+#[derive(Default)]
+struct SeenFields {
+    few: Vec<(u64, Seen)>,
+    more: HashMap<u64, Seen>,
+}
+
+impl SeenFields {
+    fn get(&self, slot: u64) -> Option<&Seen> {
+        let found = self.few.iter().find(|(known, _)| *known == slot).map(|(_, seen)| seen);
+        found.or_else(|| self.more.get(&slot))
+    }
+
+    fn insert(&mut self, slot: u64, seen: Seen) {
+        if self.few.len() == FEW {
+            self.more.insert(slot, seen);
+            return;
+        }
+        if self.few.is_empty() {
+            self.few.reserve_exact(FEW);
+        }
+        self.few.push((slot, seen));
+    }
+}
+
 /// A body or document with what scripts have looked at.
 pub(crate) struct Image {
     source: Source,
-    /// By place and name. A script that looks twice, or another, gets what was converted once.
-    seen: RefCell<HashMap<u64, Dynamic>>,
+    /// A script that looks twice, or another, gets what was converted once.
+    seen: RefCell<SeenFields>,
     references: Rc<dyn References>,
     /// Whether this is what was found behind a reference: then nothing more is behind its root.
     is_behind: bool,
@@ -73,6 +109,15 @@ fn user(key: u64) -> Document {
     Document::parse(Bytes::from(text), BodyLimits::default()).expect("an object of one number")
 }
 
+fn has_objects(node: Node<'_>) -> bool {
+    let is_object = |node: Node<'_>| node.kind() == NodeKind::Object;
+    is_object(node) || node.elements().next().is_some_and(is_object)
+}
+
+fn twice(value: Dynamic) -> (Dynamic, Seen) {
+    (value.clone(), Seen::Value(value))
+}
+
 /// An object of an image. Read-only, and cheap to clone.
 #[derive(Clone)]
 pub(crate) struct Object {
@@ -92,15 +137,27 @@ impl Object {
     /// A field; null where the object has none of this name, not even behind the reference that it is.
     pub(crate) fn member(&self, id: NameId, name: &str) -> Result<Dynamic, Box<EvalAltResult>> {
         let slot = u64::from(self.place) << 32 | u64::from(id);
-        if let Some(value) = self.image.seen.borrow().get(&slot) {
-            return Ok(value.clone());
+        match self.image.seen.borrow().get(slot) {
+            Some(Seen::Value(value)) => return Ok(value.clone()),
+            Some(Seen::Place(place)) => {
+                return convert(&self.image, self.image.document().node(*place));
+            }
+            None => {}
         }
-        let value = match self.node().get(name) {
-            Some(node) => convert(&self.image, node)?,
-            None => self.behind(id, name)?,
+        let (value, seen) = match self.node().get(name) {
+            Some(node) if has_objects(node) => {
+                (convert(&self.image, node)?, Seen::Place(node.place()))
+            }
+            Some(node) => twice(convert(&self.image, node)?),
+            None => twice(self.behind(id, name)?),
         };
-        self.image.seen.borrow_mut().insert(slot, value.clone());
+        self.image.seen.borrow_mut().insert(slot, seen);
         Ok(value)
+    }
+
+    /// What stands at the end of a path; `None` where that does not lie in the image as a whole.
+    pub(crate) fn node_at(&self, path: &[Name]) -> Option<Node<'_>> {
+        path.iter().try_fold(self.node(), |node, name| node.get(&name.text))
     }
 
     /// Follows the reference that this object is, if it is one.

@@ -52,7 +52,7 @@ pub(crate) fn text(value: &Dynamic) -> Option<String> {
         return Some(String::new());
     }
     if let Some(text) = value.read_lock::<rhai::ImmutableString>() {
-        return Some(text.to_string());
+        return Some(text.as_str().to_owned());
     }
     if let Some(date) = value.read_lock::<DateTime>() {
         return Some(date.to_string());

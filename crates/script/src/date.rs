@@ -18,13 +18,16 @@ impl DateTime {
     /// is cut) or a `Z` (which is dropped), and a bare `yyyy-MM-dd` (midnight).
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
-        let date = text.get(..10)?;
-        let [year, month, day] = numbers(date, '-')?;
-        let seconds = match text.get(10..)? {
-            "" => 0,
-            rest => time_of_day(rest.strip_prefix(['T', ' '])?)?,
-        };
-        Self::of(year, month, day)?.plus_seconds(seconds)
+        let (date, rest) = text.as_bytes().split_at_checked(10)?;
+        let &[y1, y2, y3, y4, b'-', m1, m2, b'-', d1, d2] = date else { return None };
+        let year = number(y1, y2)? * 100 + number(y3, y4)?;
+        let date = Self::of(year, number(m1, m2)?, number(d1, d2)?)?;
+        match rest {
+            [] => Some(date),
+            // Within the day: no year is left.
+            [b'T' | b' ', time @ ..] => Some(Self(date.0 + time_of_day(time)?)),
+            _ => None,
+        }
     }
 
     fn of(year: i64, month: i64, day: i64) -> Option<Self> {
@@ -83,31 +86,24 @@ impl fmt::Display for DateTime {
     }
 }
 
-fn time_of_day(text: &str) -> Option<i64> {
-    let time = text.get(..8)?;
-    let rest = text.get(8..)?;
-    let rest = rest.strip_suffix('Z').unwrap_or(rest);
-    let is_fraction = rest.strip_prefix('.').is_some_and(|digits| {
-        !digits.is_empty() && digits.len() <= 9 && digits.bytes().all(|b| b.is_ascii_digit())
+fn time_of_day(text: &[u8]) -> Option<i64> {
+    let (time, rest) = text.split_at_checked(8)?;
+    let &[h1, h2, b':', m1, m2, b':', s1, s2] = time else { return None };
+    let rest = rest.strip_suffix(b"Z").unwrap_or(rest);
+    let is_fraction = rest.strip_prefix(b".").is_some_and(|digits| {
+        !digits.is_empty() && digits.len() <= 9 && digits.iter().all(u8::is_ascii_digit)
     });
     if !rest.is_empty() && !is_fraction {
         return None;
     }
-    let [hour, minute, second] = numbers(time, ':')?;
-    let is_time = (0..24).contains(&hour) && (0..60).contains(&minute) && (0..60).contains(&second);
-    is_time.then_some(hour * 3600 + minute * 60 + second)
+    let (hour, minute, second) = (number(h1, h2)?, number(m1, m2)?, number(s1, s2)?);
+    (hour < 24 && minute < 60 && second < 60).then_some(hour * 3600 + minute * 60 + second)
 }
 
-/// Three numbers of digits only.
-fn numbers(text: &str, separator: char) -> Option<[i64; 3]> {
-    let mut parts = text.split(separator);
-    let mut next = || {
-        let part = parts.next()?;
-        let is_plain = part.len() >= 2 && part.bytes().all(|b| b.is_ascii_digit());
-        part.parse().ok().filter(|_| is_plain)
-    };
-    let found = [next()?, next()?, next()?];
-    parts.next().is_none().then_some(found)
+/// A number of two digits.
+fn number(tens: u8, units: u8) -> Option<i64> {
+    let digit = |byte: u8| byte.is_ascii_digit().then(|| i64::from(byte - b'0'));
+    Some(digit(tens)? * 10 + digit(units)?)
 }
 
 #[cfg(test)]
@@ -172,6 +168,8 @@ mod tests {
             "-026-09-14",
             "２０２６-09-14",
             "20260-9-14",
+            "202-009-14",
+            "2026-09-14T01:000:0",
             "null",
         ] {
             check(bad, None);

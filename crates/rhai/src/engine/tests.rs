@@ -1,3 +1,5 @@
+mod search;
+
 use std::cell::Cell;
 
 use super::*;
@@ -533,9 +535,19 @@ fn objects_cannot_be_changed() {
         "eventType = \"D\"; true",
         "dlpObject.new_field = 1; true",
         "let v = dlpObject.voyage; v.referenceNo = 1; true",
+        "dlpObject.list = [1]; true",
+        "let v = dlpObject.voyage; v.list = [1]; true",
+        "let v = dlpObject.voyage; v.vessel = dlpObject; true",
+        "dlpObject.logs[0].event = null; true",
     ] {
         assert!(update(source).is_err(), "{source}");
     }
+    fails(
+        "let v = dlpObject.voyage; v.list = [1]; true",
+        Kind::Type,
+        (1, 29),
+        "an object cannot be changed",
+    );
     // An array is the script's own copy.
     check("let l = dlpObject.list; l.push(9); dlpObject.list.len == 3 && l.len == 4", true);
 }

@@ -69,7 +69,7 @@ pub(super) fn register(engine: &mut Engine) {
     engine.register_fn("+", |date: DateTime, text: ImmutableString| format!("{date}{text}"));
 }
 
-fn parse(text: &str) -> Result<DateTime, Failed> {
+pub(super) fn parse(text: &str) -> Result<DateTime, Failed> {
     DateTime::parse(text).ok_or_else(|| {
         let shown: String = text.chars().take(40).collect();
         let reason = format!("\"{shown}\" is no date, expected yyyy-MM-ddTHH:mm:ss");

@@ -7,19 +7,25 @@
 mod date;
 mod null;
 mod number;
+mod search;
 mod text;
+
+use std::rc::Rc;
 
 use rhai::Engine;
 
+use crate::budget::Budget;
 use crate::object::Object;
+use crate::path::PathsInForce;
 
 pub(crate) use null::OF_NULL;
 
-pub(crate) fn register(engine: &mut Engine) {
+pub(crate) fn register(engine: &mut Engine, paths: &PathsInForce, budget: &Rc<Budget>) {
     null::register(engine);
     number::register(engine);
     date::register(engine);
     text::register(engine);
+    search::register(engine, paths, budget);
     // Two objects are equal if they are the same object: its key tells.
     engine.register_fn("==", |one: Object, two: Object| one.is_same(&two));
     engine.register_fn("!=", |one: Object, two: Object| !one.is_same(&two));

@@ -1,7 +1,7 @@
 use std::rc::Rc;
 use std::time::Duration;
 
-use tidewire_script::{Engine as _, Root};
+use tidewire_script::{Engine as _, Root, ScriptErrorKind};
 
 use crate::{RhaiEngine, ScriptLimits};
 
@@ -109,4 +109,120 @@ fn each_name_has_its_place() {
     let script = engine.compile("let v = dlpObject.voyage;\nv.vessel == null").unwrap();
     let field = &engine.fields(&script).paths[1];
     assert_eq!(field.places, [None, Some((2, 3))]);
+}
+
+#[test]
+fn a_path_of_a_search_names_fields() {
+    check(
+        "dlpObject.logs.find_by(\"event.code\", \"ARR\") == null",
+        &["logs", "logs.event.code"],
+        &[],
+    );
+    check(
+        "dlpObject.logs.find_by(\"event.code\", dlpObject.wanted).at == 1",
+        &["logs", "logs.event.code", "logs.at", "wanted"],
+        &[],
+    );
+    check(
+        "let log = dlpObject.visit.logs.find_by(\"n\", 1); log.event.code == 1",
+        &["visit.logs", "visit.logs.n", "visit.logs.event.code"],
+        &[],
+    );
+    check(
+        "let logs = oldDlpObject.logs; logs.find_by(\"n\", 1).at == 1",
+        &["old.logs", "old.logs.n", "old.logs.at"],
+        &[],
+    );
+    check(
+        "fn at(visit) { visit.logs.find_by(\"n\", 1).at } at(dlpObject) == at(oldDlpObject)",
+        &["logs", "logs.n", "logs.at", "old.logs", "old.logs.n", "old.logs.at"],
+        &[],
+    );
+    check(
+        "find_by(dlpObject.logs, \"event.code\", 1).at == 1",
+        &["logs", "logs.event.code", "logs.at"],
+        &[],
+    );
+    check("find_by(dlpObject.logs, \"n\", 1); true", &["logs", "logs.n"], &[]);
+    check("dlpObject?.logs?.find_by(\"n\", 1)?.at == 1", &["logs", "logs.n", "logs.at"], &[]);
+    check(
+        "dlpObject.logs.filter(|l| l.x > 1).find_by(\"n\", 1).at == 1",
+        &["logs", "logs.x", "logs.n", "logs.at"],
+        &[],
+    );
+    check(
+        "dlpObject.calls.some(|c| c.logs.find_by(\"n\", 1).at == 2)",
+        &["calls", "calls.logs", "calls.logs.n", "calls.logs.at"],
+        &[],
+    );
+    check(
+        "const CODE = \"event.code\"; dlpObject.logs.find_by(CODE, 1) == null",
+        &["logs", "logs.event.code"],
+        &[],
+    );
+    // Of a list that the source does not show.
+    check("fn f() { [] } f().find_by(\"event.code\", 1).at == 1", &[], &["at", "code", "event"]);
+    check("[dlpObject.a].find_by(\"b.c\", 1) == null", &["a"], &["b", "c"]);
+}
+
+/// What a function of the script's own gives is none of the elements, whatever its name.
+#[test]
+fn a_function_of_its_own_hides_what_is_known() {
+    check("fn first(x) { x.b } first(dlpObject.a).c == 1", &["a", "a.b"], &["c"]);
+    check("fn first() { this.b } dlpObject.a.first().c == 1", &["a"], &["b", "c"]);
+    check(
+        "fn find_by(list, path, value) { list.b } find_by(dlpObject.a, \"n\", 1).c == 1",
+        &["a", "a.b", "a.n"],
+        &["c"],
+    );
+}
+
+#[test]
+fn a_path_has_its_place() {
+    let mut engine = RhaiEngine::new(ScriptLimits::default(), Rc::new(|| Duration::ZERO));
+    let source = "true &&\n  dlpObject.logs.find_by(\"event.code\", 1).at == 1";
+    let script = engine.compile(source).unwrap();
+    let fields = engine.fields(&script);
+    let places = |path: &str| {
+        let field = fields.paths.iter().find(|field| field.path.join(".") == path);
+        field.unwrap().places.clone()
+    };
+    assert_eq!(places("logs"), [Some((2, 13))]);
+    assert_eq!(places("logs.event.code"), [None, Some((2, 26)), Some((2, 26))]);
+    assert_eq!(places("logs.at"), [Some((2, 13)), Some((2, 43))]);
+}
+
+#[test]
+fn a_path_stands_in_the_source() {
+    let check = |source: &str, place: (u32, u32), reason: &str| {
+        let mut engine = RhaiEngine::new(ScriptLimits::default(), Rc::new(|| Duration::ZERO));
+        let error = engine.compile(source).map(|_| ()).expect_err(source);
+        let at = (error.line.unwrap_or(0), error.column.unwrap_or(0));
+        let found = (error.kind, at, error.reason.as_str());
+        assert_eq!(found, (ScriptErrorKind::Compile, place, reason), "{source}");
+    };
+    let put_together =
+        "find_by() wants its path written out, as in find_by(\"event.eventCode\", \"ARR\")";
+    for (source, place) in [
+        ("let p = \"n\"; dlpObject.logs.find_by(p, 1) == null", (1, 37)),
+        ("true &&\n dlpObject.logs.find_by(dlpObject.name, 1) == null", (2, 25)),
+        ("dlpObject.logs.find_by(`${dlpObject.name}`, 1) == null", (1, 24)),
+        ("dlpObject.logs.find_by(\"n\" + dlpObject.name, 1) == null", (1, 28)),
+        ("dlpObject.logs.find_by(1, 1) == null", (1, 24)),
+        ("dlpObject.logs.find_by(null, 1) == null", (1, 24)),
+        ("dlpObject.logs.find_by(|x| x, 1) == null", (1, 24)),
+        ("find_by(dlpObject.logs, dlpObject.name, 1) == null", (1, 25)),
+        ("find_by(dlpObject.logs, dlpObject.name, 1); true", (1, 25)),
+        ("fn f(l, p) { l.find_by(p, 1) } f(dlpObject.logs, \"n\") == null", (1, 24)),
+        ("[1].some(|x| dlpObject.logs.find_by(x, 1) == null)", (1, 37)),
+        ("if true { [[dlpObject.logs.find_by(dlpObject.name, 1)]]; } true", (1, 36)),
+    ] {
+        check(source, place, put_together);
+    }
+    for path in ["", ".", "a..b", "a b", "a[0].b", "2", "a.", "logs.é"] {
+        let reason = format!(
+            "\"{path}\" is no path of fields, expected up to 16 names with dots between them"
+        );
+        check(&format!("dlpObject.logs.find_by(\"{path}\", 1) == null"), (1, 24), &reason);
+    }
 }
