@@ -14,7 +14,7 @@
 use std::sync::Arc;
 
 use hashbrown::HashMap;
-use tidewire_event::{NextOffset, Partition, Position, Positions, Tenant};
+use tidewire_event::{LeaderEpoch, NextOffset, Partition, Position, Positions, Tenant};
 use tidewire_log::GapReason as LogGap;
 use tidewire_wire::v1::GapReason;
 
@@ -327,8 +327,15 @@ impl ShardCore {
             let Some(reader) = self.reader(*lane) else { return false };
             let mut here = self.positions.iter();
             let mut named = reader.next.iter();
+            let is_here = |(partition, end): (Partition, Position)| {
+                let at = reader.at(partition);
+                // Under an earlier epoch the shard has read what a later leader has cut, and is about to
+                // hear of it.
+                let is_cut = end.epoch != LeaderEpoch::UNKNOWN && end.epoch < at.epoch;
+                at.next == end.next && !is_cut
+            };
             reader.unchecked.is_empty()
-                && here.all(|(partition, end)| reader.next(partition) == end.next)
+                && here.all(is_here)
                 // A partition that is not known here yet, and where something lies behind the reader.
                 && named.all(|(p, at)| at.next.0 == 0 || self.positions.get(p).is_some())
         };

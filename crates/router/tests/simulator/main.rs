@@ -1,7 +1,7 @@
 //! A seeded simulator of log, store, replicas and clients over the real core (docs/RELIABILITY.md).
 //!
 //! One seed is one run: the same seed gives the same trace. `SIMULATOR_SEEDS=10000` runs more seeds,
-//! `SIMULATOR_SEED=77` that one alone.
+//! `SIMULATOR_FROM=5000` begins there, `SIMULATOR_SEED=77` runs that one alone.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -36,7 +36,10 @@ fn run(seed: u64) -> Result<Account, String> {
 fn nothing_is_lost() {
     let seeds = match from_environment("SIMULATOR_SEED") {
         Some(seed) => seed..seed + 1,
-        None => 0..from_environment("SIMULATOR_SEEDS").unwrap_or(SEEDS),
+        None => {
+            let from = from_environment("SIMULATOR_FROM").unwrap_or(0);
+            from..from + from_environment("SIMULATOR_SEEDS").unwrap_or(SEEDS)
+        }
     };
     let mut all = Account::default();
     for seed in seeds {
