@@ -12,7 +12,10 @@ use rhai::{Dynamic, EvalAltResult, Position};
 use crate::ScriptLimits;
 
 /// The clock is looked at once in so many operations: a reading costs more than they do.
-const OPERATIONS_PER_LOOK: u64 = 64;
+const OPERATIONS_PER_LOOK: u64 = 128;
+/// And, where it is told when runs begin, once in so many of these: what the runs before it have used since
+/// counts as a run's own, and must stay far below the shortest time that one may have.
+const RUNS_PER_LOOK: u32 = 32;
 
 /// How much CPU time the process, or the thread, has used.
 pub(crate) type Clock = Rc<dyn Fn() -> Duration>;
@@ -57,6 +60,7 @@ pub(crate) struct Budget {
     /// What the clock showed last, where it is told when a run, or some short ones, begin. It is not looked
     /// at for each: that costs as much as a short run.
     last: Cell<Option<Duration>>,
+    runs_before_look: Cell<u32>,
     /// What the clock must not pass; none until it was looked at.
     deadline: Cell<Option<Duration>>,
 }
@@ -70,6 +74,7 @@ impl Budget {
             before_look: Cell::new(0),
             cpu_max: Cell::new(limits.cpu_max),
             last: Cell::new(None),
+            runs_before_look: Cell::new(RUNS_PER_LOOK),
             deadline: Cell::new(None),
         }
     }
@@ -78,12 +83,20 @@ impl Budget {
     pub(crate) fn begin(&self, cpu_max: Duration) {
         self.cpu_max.set(cpu_max);
         self.last.set(Some((self.clock)()));
+        self.runs_before_look.set(RUNS_PER_LOOK);
     }
 
     /// A run begins. What the runs before it have used since the last look counts as its own.
     pub(crate) fn begin_run(&self) {
         self.left.set(self.operations_max);
         self.before_look.set(OPERATIONS_PER_LOOK);
+        if self.last.get().is_some() {
+            let runs = self.runs_before_look.get();
+            self.runs_before_look.set(runs.checked_sub(1).unwrap_or(RUNS_PER_LOOK));
+            if runs == 0 {
+                self.last.set(Some((self.clock)()));
+            }
+        }
         self.deadline.set(self.last.get().map(|last| last + self.cpu_max.get()));
     }
 

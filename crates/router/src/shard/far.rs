@@ -93,7 +93,10 @@ impl ShardCore {
             let behind = || {
                 let readers = ready.iter().filter_map(|lane| self.reader(*lane));
                 readers
-                    .filter(|r| r.next(partition) < start || !r.is_checked(partition))
+                    .filter(|r| {
+                        let is_before = r.next(partition) < start && r.is_fed(partition, end);
+                        is_before || !r.is_checked(partition)
+                    })
                     .map(|r| r.at(partition))
             };
             // On with the scan while somebody follows it, else from the lowest.
@@ -212,7 +215,7 @@ impl ShardCore {
     }
 
     /// Looks once more at positions that were confirmed while they lay ahead, where the shard has come to
-    /// them: what was read on the way may be another leader's. Then Kafka is asked where the two part.
+    /// them: what it has read on the way may be another leader's. Then Kafka is asked where the two part.
     pub(super) fn check_overtaken(&mut self) {
         let (positions, window) = (&self.positions, &self.settings.window);
         for index in &self.replay.readers {
@@ -220,8 +223,9 @@ impl ShardCore {
             let Some(reader) = reader.filter(|reader| !reader.ahead.is_empty()) else { continue };
             let mut ahead = std::mem::take(&mut reader.ahead);
             ahead.retain(|&partition| {
-                let is_ahead = reader.is_ahead(partition, positions);
-                if !is_ahead && window.confirms(partition, reader.at(partition)) != Some(true) {
+                let at = reader.at(partition);
+                let is_ahead = is_ahead(at, positions.get(partition));
+                if !is_ahead && window.confirms(partition, at) != Some(true) {
                     reader.unchecked.push(partition);
                 }
                 is_ahead
@@ -232,17 +236,21 @@ impl ShardCore {
 }
 
 impl Reader {
-    /// The log holds what its position speaks of; the shard stands at `positions`.
+    /// The log holds what its position speaks of.
     fn confirm(&mut self, partition: Partition, positions: &Positions) {
         self.unchecked.retain(|unchecked| *unchecked != partition);
-        if self.is_ahead(partition, positions) {
+        if is_ahead(self.at(partition), positions.get(partition)) {
             self.ahead.push(partition);
         }
     }
+}
 
-    fn is_ahead(&self, partition: Partition, positions: &Positions) -> bool {
-        positions.get(partition).is_none_or(|end| self.next(partition) > end.next)
-    }
+/// Whether a position lies ahead of where a shard stands: behind it in the log, or under a later leader than
+/// that of all that the shard has read. In the second case that leader has cut some of it, and the shard is
+/// about to hear so.
+pub(super) fn is_ahead(at: Position, end: Option<Position>) -> bool {
+    let has_older = |end: Position| end.epoch != LeaderEpoch::UNKNOWN && end.epoch < at.epoch;
+    end.is_none_or(|end| at.next > end.next || has_older(end))
 }
 
 #[cfg(test)]

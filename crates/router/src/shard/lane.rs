@@ -11,6 +11,7 @@ use tidewire_rights::PermissionClass;
 use tidewire_wire::definition::{Definition, TypeSelector};
 use tidewire_wire::v1::GapReason;
 
+use super::far::is_ahead;
 use super::replay::Reader;
 use super::words::Word;
 use super::{Now, ShardCore, View};
@@ -131,10 +132,9 @@ impl ShardCore {
         let mut unchecked = Vec::new();
         for (partition, position) in from.iter().filter(|(_, position)| position.next.0 > 0) {
             let end = self.positions.get(partition);
-            let is_here = end.is_some_and(|end| position.next <= end.next);
             match self.settings.window.confirms(partition, position) {
                 Some(false) => return Err(GapReason::Truncated),
-                Some(true) if is_here => {}
+                Some(true) if !is_ahead(position, end) => {}
                 _ if end == Some(position) => {}
                 _ => unchecked.push(partition),
             }

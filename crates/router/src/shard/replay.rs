@@ -14,11 +14,11 @@
 use std::sync::Arc;
 
 use hashbrown::HashMap;
-use tidewire_event::{LeaderEpoch, NextOffset, Partition, Position, Positions, Tenant};
+use tidewire_event::{NextOffset, Partition, Position, Positions, Tenant};
 use tidewire_log::GapReason as LogGap;
 use tidewire_wire::v1::GapReason;
 
-use super::far::Far;
+use super::far::{Far, is_ahead};
 use super::snapshot::{Feed, SnapshotId};
 use super::throttle::{Bucket, is_spent};
 use super::words::{Word, word_of};
@@ -58,8 +58,8 @@ pub(super) struct Reader {
     /// Partitions of which it is not known yet whether the log holds what the position speaks of: it may
     /// lie ahead of what was read here, or behind all of that.
     pub(super) unchecked: Vec<Partition>,
-    /// Partitions of which Kafka said so while the position lay ahead of what was read here: by the time
-    /// the shard is there the log may have been cut.
+    /// Partitions of which Kafka said that it does, while the position lies ahead of what was read here: by
+    /// the time that the shard is there the log may have been cut.
     pub(super) ahead: Vec<Partition>,
     pub(super) replayed: u64,
     pub(super) stage: Stage,
@@ -100,6 +100,11 @@ impl Reader {
 
     pub(super) fn is_checked(&self, partition: Partition) -> bool {
         !self.unchecked.contains(&partition)
+    }
+
+    /// Whether it may be given what lies between its position and that of the shard.
+    pub(super) fn is_fed(&self, partition: Partition, end: Position) -> bool {
+        self.is_checked(partition) && !is_ahead(self.at(partition), Some(end))
     }
 }
 
@@ -270,7 +275,7 @@ impl ShardCore {
             let Some(start) = self.settings.window.start(partition) else { continue };
             let positions = ready.iter().filter_map(|lane| self.reader(*lane));
             let behind = positions
-                .filter(|reader| reader.is_checked(partition))
+                .filter(|reader| reader.is_fed(partition, end))
                 .map(|reader| reader.next(partition))
                 .filter(|next| *next >= start && *next < end.next);
             if let Some(lowest) = behind.min() {
@@ -327,15 +332,9 @@ impl ShardCore {
             let Some(reader) = self.reader(*lane) else { return false };
             let mut here = self.positions.iter();
             let mut named = reader.next.iter();
-            let is_here = |(partition, end): (Partition, Position)| {
-                let at = reader.at(partition);
-                // Under an earlier epoch the shard has read what a later leader has cut, and is about to
-                // hear of it.
-                let is_cut = end.epoch != LeaderEpoch::UNKNOWN && end.epoch < at.epoch;
-                at.next == end.next && !is_cut
-            };
             reader.unchecked.is_empty()
-                && here.all(is_here)
+                && reader.ahead.is_empty()
+                && here.all(|(p, end)| reader.next(p) == end.next && reader.is_fed(p, end))
                 // A partition that is not known here yet, and where something lies behind the reader.
                 && named.all(|(p, at)| at.next.0 == 0 || self.positions.get(p).is_some())
         };

@@ -57,7 +57,7 @@ impl ShardCore {
         let mut to = if segment.to().next <= end.next { segment.to() } else { end };
         self.check_readers(segment);
         let stands_in = |lane: &usize| {
-            let reader = self.reader(*lane).filter(|reader| reader.is_checked(partition));
+            let reader = self.reader(*lane).filter(|reader| reader.is_fed(partition, end));
             let next = reader.map(|reader| reader.next(partition));
             next.is_some_and(|next| next >= from && next < to.next) && self.has_room(*lane)
         };
@@ -89,6 +89,10 @@ impl ShardCore {
                 let (one, all) = self.replay_event(&Arc::new(*event), &mut chunks, now);
                 (longest, total) = (longest.max(one), total + all);
             }
+        }
+        // What was read ends there under its own leader, also where the shard has read another's.
+        if !is_cut && segment.to().next > end.next && looked > 0 {
+            to.epoch = epoch;
         }
         self.stats.replay_records += looked as u64;
         self.hand_out(partition, to, &readers, chunks, now);

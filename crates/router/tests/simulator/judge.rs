@@ -318,6 +318,11 @@ impl Judge {
                     version
                 }
                 Err(None) if mark.is_vague || is_vague => first,
+                // Its replica does not know yet that this was cut off. It will, and has to say so.
+                Err(_) if part.versions(Mark::of(position, first)).all(|v| v < mark.version) => {
+                    self.awaits_gap = true;
+                    return Ok(());
+                }
                 Err(found) => {
                     return Err(format!(
                         "a cursor at {partition}-{next} of epoch {} covers what was not sent, at {mark:?}, cut at {:?}: {:?}",

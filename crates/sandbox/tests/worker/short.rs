@@ -30,9 +30,9 @@ pub(crate) fn a_short_run_ends_soon_and_the_next_has_its_whole_time() {
         let fired = |n: usize| short.results[n].as_ref().map(|outcome| outcome.fired);
         assert_eq!((fired(0), fired(2)), (Ok(true), Ok(false)));
         assert_eq!(short.results[1].as_ref().unwrap_err().kind, Kind::Deadline);
-        assert!(short.cpu < SHORT * 3, "{:?}", short.cpu);
         let whole = workers.evaluate(&over, &all).await.unwrap();
         assert!(whole.results[1].as_ref().is_ok_and(|outcome| outcome.fired), "{whole:?}");
+        assert!(short.cpu * 2 < whole.cpu, "{:?} of {:?}", short.cpu, whole.cpu);
         let cut = workers.evaluate_up_to_limit(&over, &all, SHORT).await.unwrap();
         assert_eq!(cut.results[..], short.results[..2], "nothing behind the one that loops is run");
         let [quick, _, other] = &all[..] else { panic!() };

@@ -152,7 +152,7 @@ fn operations_are_counted() {
 /// The clock is looked at while a list is searched.
 #[test]
 fn its_time_is_limited() {
-    let logs = vec![r#"{"n":1}"#; 1_000].join(",");
+    let logs = vec![r#"{"n":1}"#; 2_000].join(",");
     let event = event(Operation::Create, &format!("{{\"logs\":[{logs}]}}"), "null");
     let looks = Rc::new(Cell::new(0));
     let clock = {
