@@ -23,9 +23,21 @@ fn at(next: i64) -> Position {
 }
 
 /// The gap that stands at `from` of partition 0.
+/// The answer; asked for again where the broker took too long, as whoever reads history does.
+#[track_caller]
+fn answer(history: &mut History, request: HistoryRequest) -> HistoryAnswer {
+    let deadline = Instant::now() + DEADLINE;
+    loop {
+        match history.read(request) {
+            Ok(answer) => return answer,
+            Err(error) => assert!(Instant::now() < deadline, "{error}"),
+        }
+    }
+}
+
 #[track_caller]
 fn gap(history: &mut History, from: Position) -> (i64, GapReason) {
-    match history.read(request(0, from)).unwrap() {
+    match answer(history, request(0, from)) {
         HistoryAnswer::Gap { next, reason } => (next.0, reason),
         HistoryAnswer::Segment(segment) => panic!("from {from:?}: {segment:?}"),
     }
@@ -44,7 +56,7 @@ fn read_on(history: &mut History, partition: i32, from: Position) -> (Vec<Record
     let mut records = Vec::new();
     let mut from = from;
     loop {
-        let segment = segment(history.read(request(partition, from)).unwrap());
+        let segment = segment(answer(history, request(partition, from)));
         assert_eq!((segment.partition(), segment.from()), (Partition(partition), from.next));
         records.extend(segment.records_from(from.next).map(|record| Record::own(&record)));
         from = segment.to();
@@ -84,7 +96,7 @@ async fn history_is_what_the_reader_read() {
             let partition = usize::from(number % 3 == 0);
             let from = (number * 7919) % held[partition].len();
             let request = request(i32::try_from(partition).unwrap(), at(from.try_into().unwrap()));
-            let segment = segment(history.read(request).unwrap());
+            let segment = segment(answer(&mut history, request));
             let records: Vec<_> =
                 segment.records_from(segment.from()).map(|r| Record::own(&r)).collect();
             assert!(!records.is_empty() && segment.bytes() < HISTORY_SEGMENT_BYTES + 1000);
@@ -233,13 +245,7 @@ async fn a_broker_that_is_away_is_an_error_until_it_is_back() {
         assert!(!text.is_empty());
     }
     kafka.restart(0).unwrap();
-    let deadline = Instant::now() + DEADLINE;
-    let back = loop {
-        match history.read(request(0, at(2))) {
-            Ok(answer) => break segment(answer),
-            Err(error) => assert!(Instant::now() < deadline, "{error}"),
-        }
-    };
+    let back = segment(answer(&mut history, request(0, at(2))));
     assert_eq!(back.records_from(NextOffset(0)).map(|r| r.offset.0).collect::<Vec<_>>(), [2, 3, 4]);
 }
 
