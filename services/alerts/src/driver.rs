@@ -18,7 +18,7 @@ use tokio::runtime::Handle;
 use tracing::{error, info, warn};
 
 use crate::change::{Change, Poison};
-use crate::evaluate::{Evaluated, Evaluator, NoWorkers};
+use crate::evaluate::{Evaluated, Evaluator, NoWorkers, RETRY_INTERVAL};
 use crate::health::{Health, Part};
 use crate::late::Late;
 use crate::outputs::{Outputs, refused};
@@ -35,8 +35,6 @@ const LATE_WAIT: Duration = Duration::from_millis(20);
 const LATE_INTERVAL: Duration = Duration::from_millis(50);
 /// How long no batch is read while too much is late: well below what the group thinks of who does not poll.
 const ROOM_WAIT_MAX: Duration = Duration::from_secs(60);
-/// Before a batch that no process could evaluate is tried again.
-const RETRY_INTERVAL: Duration = Duration::from_millis(500);
 
 /// Where records go that cannot be used.
 pub trait PoisonSink: Send + Sync {

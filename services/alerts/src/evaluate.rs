@@ -10,6 +10,7 @@
 
 use std::collections::HashSet;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use futures_util::stream::{StreamExt as _, TryStreamExt as _};
 use parking_lot::Mutex;
@@ -21,6 +22,9 @@ use tidewire_telemetry::AlertsMetrics;
 use crate::change::Change;
 use crate::leash::SHORT;
 use crate::scripts::Scripts;
+
+/// Before what no process could evaluate is tried again.
+pub(crate) const RETRY_INTERVAL: Duration = Duration::from_millis(500);
 
 /// How a run ended.
 type Ran = Result<Outcome, ScriptError>;
@@ -101,9 +105,7 @@ impl Evaluator {
         // Only now: what is late is run again, and its faults are noted then.
         let mut fired = Vec::new();
         for (script, result) in ran {
-            if let Some(message) = self.judge(&script, result)? {
-                fired.push(Fired { script, message });
-            }
+            fired.extend(self.judge(script, result)?);
         }
         self.note_end(began);
         Ok(Some(fired))
@@ -121,9 +123,7 @@ impl Evaluator {
                     Some(result) => result,
                     None => self.alone(&change.event, &script).await?,
                 };
-                if let Some(message) = self.judge(&script, result)? {
-                    fired.push(Fired { script, message });
-                }
+                fired.extend(self.judge(script, result)?);
             }
         }
         self.note_end(began);
@@ -147,7 +147,7 @@ impl Evaluator {
         scripts.iter().filter(|script| self.scripts.is_enabled(script)).cloned().collect()
     }
 
-    fn note_end(&self, began: std::time::Instant) {
+    fn note_end(&self, began: Instant) {
         self.metrics.changes.inc();
         self.metrics.evaluation_seconds.observe(self.clock.now().duration_since(began));
     }
@@ -209,20 +209,16 @@ impl Evaluator {
         }
     }
 
-    /// The message, if it fired and has one.
-    fn judge(
-        &self,
-        script: &Script,
-        result: Result<Outcome, ScriptError>,
-    ) -> Result<Option<String>, NoWorkers> {
-        let error = match message(script, result) {
+    /// The alert, if it fired and has a message.
+    fn judge(&self, script: Arc<Script>, result: Ran) -> Result<Option<Fired>, NoWorkers> {
+        let error = match message(&script, result) {
             Ok(message) => {
-                self.scripts.note(script, None);
-                return Ok(message);
+                self.scripts.note(&script, None);
+                return Ok(message.map(|message| Fired { script, message }));
             }
             Err(error) => error,
         };
-        self.scripts.note(script, Some(&error));
+        self.scripts.note(&script, Some(&error));
         if error.kind == Kind::Unavailable { Err(NoWorkers) } else { Ok(None) }
     }
 }

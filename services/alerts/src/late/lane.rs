@@ -13,10 +13,7 @@ use tokio::task::AbortHandle;
 use tracing::error;
 
 use crate::change::Change;
-use crate::evaluate::{Evaluated, Evaluator, NoWorkers};
-
-/// Before a change that no process could evaluate is tried again.
-const RETRY_INTERVAL: Duration = Duration::from_millis(500);
+use crate::evaluate::{Evaluated, Evaluator, NoWorkers, RETRY_INTERVAL};
 
 /// What has been done: the number of the queue, and the change.
 #[derive(Default)]
