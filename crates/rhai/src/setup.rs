@@ -18,6 +18,7 @@ use crate::path::PathsInForce;
 /// place in the source.
 const REFUSED: [&str; 9] =
     ["eval", "import", "export", "print", "debug", "Fn", "is_def_var", "is_def_fn", "global"];
+
 /// Makes an engine. A run that is not within the budget ends.
 pub(crate) fn engine(limits: &ScriptLimits, budget: &Rc<Budget>, paths: &PathsInForce) -> Engine {
     let mut engine = Engine::new_raw();

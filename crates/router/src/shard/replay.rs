@@ -333,7 +333,6 @@ impl ShardCore {
             let mut here = self.positions.iter();
             let mut named = reader.next.iter();
             reader.unchecked.is_empty()
-                && reader.ahead.is_empty()
                 && here.all(|(p, end)| reader.next(p) == end.next && reader.is_fed(p, end))
                 // A partition that is not known here yet, and where something lies behind the reader.
                 && named.all(|(p, at)| at.next.0 == 0 || self.positions.get(p).is_some())
