@@ -80,8 +80,9 @@ impl Stage {
                     self.note_fault(text);
                     break;
                 }
-                // A log line or an error was served in place of an event: there may be more.
-                None if self.notes.served() != served => {}
+                // A log line or an error was served in place of an event: there may be more. Also when the
+                // time is up, or an owner who seldom polls would get nothing but such.
+                None if self.notes.served() != served => continue,
                 None => break,
             }
             if Instant::now() >= until || (!moved && !ends.is_empty()) {
