@@ -20,7 +20,7 @@ const PAUSE: Duration = Duration::from_millis(2);
 const ALWAYS: &str = "true";
 const EVEN: &str = "dlpObject.speed % 2 == 0";
 /// Takes some milliseconds, and fires over every change: its tenant is late nearly all the time.
-const DEAR: &str = "let n = 0; while n < 40000 { n += 1; } true";
+const DEAR: &str = "let n = 0; while n < 20000 { n += 1; } true";
 /// Between two changes of its tenant.
 const DEAR_PAUSE: Duration = Duration::from_millis(20);
 /// No quota that a busy machine could use up.
