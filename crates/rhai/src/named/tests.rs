@@ -100,6 +100,59 @@ fn variables_stand_for_paths() {
     );
 }
 
+/// Else a script would read by such a variable what its readers must not.
+#[test]
+fn a_variable_that_may_be_something_else_makes_its_names_loose_as_well() {
+    let made = "fn made() { #{} } ";
+    let both = |source: &str, paths: &[&str], loose: &[&str]| {
+        check(&format!("{made}{source}"), paths, loose);
+    };
+    both("let x = dlpObject.a; x = made(); x.b == 1", &["a", "a.b"], &["b"]);
+    both("let x = dlpObject.a ?? made(); x.b == 1", &["a", "a.b"], &["b"]);
+    both("(dlpObject.a ?? made()).b == 1", &["a", "a.b"], &["b"]);
+    both("let x = dlpObject.a; x = made(); let y = x; y.b == 1", &["a", "a.b"], &["b"]);
+    both("let x = dlpObject.a; x.c = made(); x.c.b == 1", &["a", "a.c", "a.c.b"], &["b", "c"]);
+    both("let x = dlpObject.a; x.push(made()); x[0].b == 1", &["a", "a.b"], &["b"]);
+    both("let x = dlpObject.a; push(x, made()); x[0].b == 1", &["a", "a.b"], &["b"]);
+    both("fn f(x) { x.b } f(dlpObject.a); f(made()); true", &["a", "a.b"], &["b"]);
+    both("for x in dlpObject.a { x.b } for x in made() { x.c }", &["a", "a.b", "a.c"], &["b", "c"]);
+    both("dlpObject.a.some(|x| x.b) || made().some(|x| x.c)", &["a", "a.b", "a.c"], &["b", "c"]);
+    both("dlpObject.a.reduce(|x, y| y.b, 0); true", &["a", "a.b"], &["b"]);
+    both(
+        "let f = |x| x.b; dlpObject.a.some(|x| x.c) && f.call(1)",
+        &["a", "a.b", "a.c"],
+        &["b", "c"],
+    );
+    both("dlpObject.a.find_by(\"b\", 1) == made().find_by(\"c\", 1)", &["a", "a.b"], &["c"]);
+    both("let x = dlpObject.a; x = made(); x.find_by(\"b\", 1)", &["a", "a.b"], &["b"]);
+    // A plain value has no fields.
+    both("let x = (); x = dlpObject.a; if x == 1 { x = 2; } x.b == 1", &["a", "a.b"], &[]);
+    both("let x = 0; x += dlpObject.a; x == 1", &["a"], &[]);
+}
+
+#[test]
+fn a_variable_that_may_be_too_much_makes_its_names_loose_as_well() {
+    let many = |count: usize| {
+        let paths: Vec<_> = (0..count).map(|n| format!("a{n}")).collect();
+        let held: String = paths.iter().map(|path| format!("x = dlpObject.{path};")).collect();
+        (format!("let x = (); {held} x.b == 1"), paths)
+    };
+    let (source, paths) = many(16);
+    let behind = paths.iter().map(|path| format!("{path}.b"));
+    let named: Vec<String> = paths.iter().cloned().chain(behind.clone()).collect();
+    check(&source, &named.iter().map(String::as_str).collect::<Vec<_>>(), &[]);
+    let (source, paths) = many(17);
+    let named: Vec<String> = paths.iter().cloned().chain(behind).collect();
+    check(&source, &named.iter().map(String::as_str).collect::<Vec<_>>(), &["b"]);
+    // By way of too many others.
+    let steps: String = (1..9).rev().map(|n| format!("v{n} = v{};", n - 1)).collect();
+    let declared: String = (0..9).map(|n| format!("let v{n} = ();")).collect();
+    let source = format!("{declared} v8 = dlpObject.a; {steps} v0 = v8; v8 = dlpObject.c; v1.b");
+    let mut engine = RhaiEngine::new(ScriptLimits::default(), Rc::new(|| Duration::ZERO));
+    let script = engine.compile(&source).unwrap();
+    assert_eq!(engine.fields(&script).loose, ["b"]);
+}
+
 #[test]
 fn each_name_has_its_place() {
     let mut engine = RhaiEngine::new(ScriptLimits::default(), Rc::new(|| Duration::ZERO));
