@@ -47,6 +47,8 @@ async fn a_broker_goes_and_comes_back_and_nothing_is_lost() {
             ("capture.write_timeout", "2s".to_owned()),
             ("capture.in_flight_max", "4".to_owned()),
         ],
+        // A broker may take longer to come back than a client that is not read may leave a ping unanswered.
+        gateway: vec![("gateway.ping_interval", "10m".to_owned())],
         ..Setup::default()
     };
     let Some(mut world) = World::start(setup) else { return };

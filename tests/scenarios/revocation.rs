@@ -175,7 +175,9 @@ async fn sockets_of_every_mode_are_listed_kicked_and_revoked_on_every_replica() 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_replica_that_starts_knows_and_none_forgets_while_kafka_is_away() {
     let common = vec![("capture.write_timeout", "2s".to_owned())];
-    let setup = Setup { own_kafka: true, common, ..Setup::default() };
+    // A broker may take longer to come back than a client that is not read may leave a ping unanswered.
+    let gateway = vec![("gateway.ping_interval", "10m".to_owned())];
+    let setup = Setup { own_kafka: true, common, gateway, ..Setup::default() };
     let Some(mut world) = World::start(setup) else { return };
     let tenant = world.tenant();
     let (one, two) = (world.token(&tenant, 1, &[]), world.token(&tenant, 2, &[]));
