@@ -150,11 +150,10 @@ pub async fn wire(
 }
 
 impl Wired {
-    /// Serves; the internal listener at once, so that probes are answered while partitions are being
-    /// assigned, which it waits for.
+    /// Serves, and waits until it is ready.
     ///
     /// # Errors
-    /// Kafka did not answer in time.
+    /// See [`Running::until_ready`].
     pub async fn serve(
         self,
         settings: &Settings,
@@ -162,14 +161,31 @@ impl Wired {
         more: tidewire_http::Site,
         tasks: &Tasks,
     ) -> Result<Running, StartError> {
+        let running = self.listen(registry, more, tasks);
+        running.until_ready(settings, tasks).await?;
+        Ok(running)
+    }
+
+    /// Serves, so that probes are answered while partitions are being assigned.
+    fn listen(self, registry: &Registry, more: tidewire_http::Site, tasks: &Tasks) -> Running {
         let Self { gateway, public, internal, .. } = self;
         let shutdown = tasks.shutdown();
         let inside = gateway.internal_site(registry);
         let internal = internal.serve(inside, tasks, shutdown.clone());
         let public = public.serve(gateway.public_site().join(more), tasks, shutdown.clone());
+        Running { gateway, public, internal }
+    }
+}
+
+impl Running {
+    /// Waits until all partitions are assigned and sockets are taken.
+    ///
+    /// # Errors
+    /// Kafka did not answer in time.
+    async fn until_ready(&self, settings: &Settings, tasks: &Tasks) -> Result<(), StartError> {
         let until = Instant::now() + settings.kafka.start_timeout;
-        while !gateway.is_ready() {
-            if shutdown.is_cancelled() {
+        while !self.gateway.is_ready() {
+            if tasks.shutdown().is_cancelled() {
                 return Err(anyhow!("told to stop before it was ready").into());
             }
             if Instant::now() >= until {
@@ -181,12 +197,11 @@ impl Wired {
             }
             sleep(LOOK).await;
         }
-        info!(public = %public.local_addr(), internal = %internal.local_addr(), "ready");
-        Ok(Running { gateway, public, internal })
+        let (public, internal) = (self.public.local_addr(), self.internal.local_addr());
+        info!(%public, %internal, "ready");
+        Ok(())
     }
-}
 
-impl Running {
     /// Takes no new connection, closes the open ones over the drain window, and ends. Returns how many
     /// sockets did not go in time.
     pub async fn drain(self, tasks: &Tasks) -> usize {
@@ -323,21 +338,28 @@ impl PoisonSink for ToQuarantine {
 pub async fn run(settings: &Settings, registry: &Registry) -> Result<(), StartError> {
     let mut signals = tidewire_runtime::Signals::install().context("no signals")?;
     let tasks = Tasks::new(tidewire_runtime::Shutdown::new());
-    let start = async {
-        let wired = wire(settings, registry, Surroundings::default(), &tasks).await?;
-        wired.serve(settings, registry, tidewire_http::Site::new(), &tasks).await
-    };
-    let running = tokio::select! {
-        running = start => running?,
+    let wired = tokio::select! {
+        wired = wire(settings, registry, Surroundings::default(), &tasks) => wired?,
         _ = signals.wait() => return Ok(()),
     };
+    let running = wired.listen(registry, tidewire_http::Site::new(), &tasks);
+    let never_ready = async {
+        match running.until_ready(settings, &tasks).await {
+            Ok(()) => std::future::pending().await,
+            Err(error) => error,
+        }
+    };
+    // Sockets may be open before it is said that it is ready: from here on there is no end without a drain, but
+    // where it cannot start.
     let failed = tokio::select! {
+        biased;
         signal = signals.wait() => {
             info!(signal = ?signal, "told to stop");
             false
         }
         // A task that panicked ends the service.
         () = tasks.shutdown().cancelled() => true,
+        error = never_ready => return Err(error),
     };
     let left = running.drain(&tasks).await;
     info!(left, "stopped");
