@@ -153,7 +153,7 @@ impl Wired {
     /// Serves, and waits until it is ready.
     ///
     /// # Errors
-    /// See [`Running::until_ready`].
+    /// Kafka did not answer in time.
     pub async fn serve(
         self,
         settings: &Settings,
